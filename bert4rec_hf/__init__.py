@@ -1,0 +1,87 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""HuggingFace-native BERT4Rec: recommenders that train with Trainer, load with AutoModel and live on the Hub."""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+
+
+__version__ = "0.1.0"
+
+_import_structure = {
+    "configuration_bert4rec": ["Bert4RecConfig"],
+    "modeling_bert4rec": [
+        "Bert4RecForMaskedLM",
+        "Bert4RecModel",
+        "Bert4RecPreTrainedModel",
+        "Bert4RecRecommendationOutput",
+    ],
+    "processing_bert4rec": ["Bert4RecProcessor"],
+    "interactions": ["DataArguments", "DataError", "Interactions", "read_interactions"],
+    "splits": ["Split"],
+    "encoding": ["encode_evaluation", "encode_histories", "encode_training", "fit_processor"],
+    "data_collator": ["DataCollatorForHistories", "DataCollatorForItemMasking"],
+    "evaluation": ["check_k", "evaluate", "metrics_table", "recommend_all", "write_submission"],
+    "trainer": ["Bert4RecTrainer", "check_save_dir", "load_checkpoint"],
+    "model_card": ["write_model_card"],
+    "sample_data": ["write_sample_data"],
+    "arguments": ["parse_arguments", "run"],
+}
+_module_of = {name: module for module, names in _import_structure.items() for name in names}
+
+__all__ = list(_module_of)
+
+
+def __getattr__(name: str):
+    if name not in _module_of:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_module_of[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+# The Auto classes know the model as soon as the package is imported, and importing it stays quick. Registering classes
+# would load torch, so where the Auto classes are not loaded yet their tables get names, as for transformers' own models.
+_auto_tables = {
+    "transformers.models.auto.configuration_auto": {"CONFIG_MAPPING_NAMES": "Bert4RecConfig"},
+    "transformers.models.auto.modeling_auto": {
+        "MODEL_MAPPING_NAMES": "Bert4RecModel",
+        "MODEL_FOR_MASKED_LM_MAPPING_NAMES": "Bert4RecForMaskedLM",
+    },
+    "transformers.models.auto.processing_auto": {"PROCESSOR_MAPPING_NAMES": "Bert4RecProcessor"},
+}
+
+
+class _AddNamesOnImport(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path, target=None):
+        if fullname not in _auto_tables:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        exec_module = spec.loader.exec_module
+
+        def exec_and_add_names(module):
+            exec_module(module)
+            for table, name in _auto_tables[fullname].items():
+                getattr(module, table)["bert4rec"] = name
+
+        spec.loader.exec_module = exec_and_add_names
+        return spec
+
+
+if any(name in sys.modules for name in _auto_tables):
+    from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoProcessor
+
+    from .configuration_bert4rec import Bert4RecConfig
+    from .modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecModel
+    from .processing_bert4rec import Bert4RecProcessor
+
+    AutoConfig.register("bert4rec", Bert4RecConfig)
+    AutoModel.register(Bert4RecConfig, Bert4RecModel)
+    AutoModelForMaskedLM.register(Bert4RecConfig, Bert4RecForMaskedLM)
+    AutoProcessor.register(Bert4RecConfig, Bert4RecProcessor)
+else:
+    sys.modules["transformers.models.bert4rec"] = sys.modules[__name__]
+    sys.meta_path.insert(0, _AddNamesOnImport())

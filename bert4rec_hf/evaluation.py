@@ -1,0 +1,217 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Ranking the whole catalogue for many users, and how good the ranking is beside simple baselines."""
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from .data_collator import DataCollatorForHistories
+from .encoding import encode_evaluation, encode_histories, token_ids
+from .interactions import DataError, Interactions, read_user_ids
+from .metrics.ranking.ranking import ranking_scores
+from .modeling_bert4rec import Bert4RecForMaskedLM, rank_items
+from .processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from .splits import Split
+
+
+def check_k(k: Sequence[int], processor: Bert4RecProcessor):
+    """
+    Raises:
+        `DataError`: if a list length is below 1 or beyond the number of items.
+    """
+    num_items = processor.vocab_size - NUM_SPECIAL_TOKENS
+    if not k or min(k) < 1 or max(k) > num_items:
+        raise DataError(f"k is {' '.join(map(str, k))}; it must be from 1 to {num_items}, the number of items.")
+
+
+def recommend_all(
+    recommend: Callable,
+    dataset: Dataset,
+    processor: Bert4RecProcessor,
+    k: int,
+    exclude_seen: bool = False,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    description: str | None = None,
+) -> np.ndarray:
+    """
+    Recommends to every user of a data set, batch after batch, users of similar history together.
+
+    Args:
+        recommend (`Callable`): [`Bert4RecForMaskedLM.recommend`], or a function that is called alike.
+        dataset (`Dataset`): a row a user, as the functions of encoding.py make it.
+        k (`int`): number of items a list holds.
+        exclude_seen (`bool`, *optional*, defaults to `False`): leave out the items of a user's history.
+        batch_size (`int`, *optional*, defaults to 256): users at once.
+        device (`torch.device`, *optional*, defaults to `"cpu"`): where `recommend` wants its inputs.
+        description (`str`, *optional*): shown beside a progress bar; without it there is none.
+
+    Returns:
+        `np.ndarray` of int64, shape `(num_users, k)`: token ids, best first, in the order of the data set.
+
+    Raises:
+        `DataError`: if `k` is beyond the number of items that can be recommended to a user.
+    """
+    lengths = np.diff(dataset.data.column("input_ids").combine_chunks().offsets.to_numpy())
+    order = np.argsort(lengths, kind="stable")
+    collator = DataCollatorForHistories(processor)
+    batches = DataLoader(dataset.select_columns(_inputs(dataset)).select(order), batch_size, collate_fn=collator)
+    ranked = np.empty((len(dataset), k), dtype=np.int64)
+    done = 0
+    for batch in tqdm(batches, desc=description, disable=description is None, leave=False):
+        inputs = {name: values.to(device) for name, values in batch.items()}
+        try:
+            item_ids = recommend(**inputs, k=k, exclude_seen=exclude_seen).item_ids
+        except ValueError as error:
+            raise DataError(str(error)) from None
+        ranked[order[done : done + len(item_ids)]] = item_ids.cpu().numpy()
+        done += len(item_ids)
+    return ranked
+
+
+def _inputs(dataset: Dataset) -> list[str]:
+    return [name for name in ("input_ids", "user_features") if name in dataset.column_names]
+
+
+def popularity(interactions: Interactions, processor: Bert4RecProcessor, rows: np.ndarray) -> Callable:
+    """
+    A baseline that is called like [`Bert4RecForMaskedLM.recommend`]: the items with the most events.
+
+    Args:
+        rows (`np.ndarray` of bool, shape `(num_rows,)`): the rows of the log that count.
+    """
+    tokens = token_ids(interactions, processor)[interactions.item[rows]]
+    counts = np.bincount(tokens[tokens >= 0], minlength=processor.vocab_size)
+    # Ties go to the lower id, on every machine.
+    scores = torch.from_numpy(counts - np.arange(len(counts)) / len(counts))
+    scores[:NUM_SPECIAL_TOKENS] = -torch.inf
+
+    def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False):
+        return rank_items(scores.expand(len(input_ids), -1), input_ids, k, exclude_seen)
+
+    return recommend
+
+
+def evaluate(
+    model: Bert4RecForMaskedLM,
+    processor: Bert4RecProcessor,
+    interactions: Interactions,
+    split: Split,
+    subset: str = "test",
+    k: Sequence[int] = (10, 25),
+    exclude_seen: bool = False,
+    recent_days: int = 30,
+    batch_size: int = 256,
+    progress: bool = True,
+) -> dict:
+    """
+    Metrics of a model over the whole catalogue, beside two baselines on the same users: the most popular items of the
+    training rows, and those of their last `recent_days` days.
+
+    Returns:
+        `dict`: `"results"`, a dict of metrics (means over users, `"recall@10"`, ...) for each recommender;
+        `"num_users"`, `"num_targets"`; `"unknown_targets"`, the share of targets that are outside the vocabulary and
+        count as misses; `"split"`, `"subset"`, `"exclude_seen"`.
+
+    Raises:
+        `DataError`: if nobody is left to evaluate, or `k` does not fit.
+    """
+    check_k(k, processor)
+    dataset = encode_evaluation(interactions, processor, split, subset)
+    relevant = dataset.with_format("arrow")["relevant"].combine_chunks()
+    train = split.rows(interactions)["train"]
+    last_day = int(interactions.day[train].max())
+    recent = train & (interactions.day > last_day - recent_days)
+    recommenders = {
+        "BERT4Rec": (model.eval().recommend, model.device),
+        "most popular": (popularity(interactions, processor, train), "cpu"),
+        f"popular in the last {recent_days} days": (popularity(interactions, processor, recent), "cpu"),
+    }
+    results = {}
+    for name, (recommend, device) in recommenders.items():
+        description = f"ranking {name}" if progress else None
+        ranked = recommend_all(
+            recommend, dataset, processor, max(k), exclude_seen, batch_size, device, description=description
+        )
+        scores = ranking_scores(ranked, relevant.to_numpy(zero_copy_only=False), k)
+        results[name] = {metric: float(np.nanmean(values)) for metric, values in scores.items()}
+    targets = relevant.flatten().to_numpy()
+    return {
+        "results": results,
+        "num_users": len(dataset),
+        "num_targets": len(targets),
+        "unknown_targets": float((targets >= processor.vocab_size).mean()),
+        "split": str(split),
+        "subset": subset,
+        "exclude_seen": exclude_seen,
+    }
+
+
+def metrics_table(evaluation: dict) -> str:
+    """The result of [`evaluate`] as a Markdown table, a row a recommender."""
+    results = evaluation["results"]
+    columns = list(next(iter(results.values())))
+    width = max(map(len, results))
+    lines = [
+        f"| {'':{width}} | {' | '.join(columns)} |",
+        f"|{'-' * (width + 2)}|{'|'.join('-' * (len(column) + 2) for column in columns)}|",
+    ]
+    for name, metrics in results.items():
+        values = " | ".join(f"{metrics[column]:>{len(column)}.4f}" for column in columns)
+        lines.append(f"| {name:{width}} | {values} |")
+    return "\n".join(lines)
+
+
+def write_submission(
+    model: Bert4RecForMaskedLM,
+    processor: Bert4RecProcessor,
+    interactions: Interactions,
+    submission_file: str,
+    output_file: str,
+    k: int = 25,
+    exclude_seen: bool = False,
+    batch_size: int = 256,
+) -> dict[str, int]:
+    """
+    Writes a CSV file with the `k` items to recommend to each user that `submission_file` lists, in its order, after the
+    user's whole history: the user column and `predicted_list`, a Python-style list of raw item ids, best first. A user
+    without history is recommended from MASK and profile, one without profile from MASK alone.
+
+    Returns:
+        `dict[str, int]`: how many users of each kind there were.
+
+    Raises:
+        `DataError`: for a file that cannot be used.
+    """
+    arguments = interactions.arguments
+    ids = read_user_ids(arguments, submission_file, interactions.user_ids.type)
+    codes = pc.index_in(ids, interactions.user_ids).fill_null(-1).to_numpy()
+    users, row = np.unique(codes, return_inverse=True)
+    dataset = encode_histories(interactions, processor, users)
+    ranked = recommend_all(
+        model.eval().recommend, dataset, processor, k, exclude_seen, batch_size, model.device, "recommending"
+    )
+    items = pa.array(processor.vocabulary["item_ids"]).take(pa.array(ranked[row].ravel() - NUM_SPECIAL_TOKENS))
+    if pa.types.is_string(items.type):
+        quoted = pc.replace_substring(pc.replace_substring(items, "\\", "\\\\"), "'", "\\'")
+        items = pc.binary_join_element_wise("'", quoted, "'", "")
+    offsets = pa.array(np.arange(len(codes) + 1, dtype=np.int32) * k)
+    lists = pc.binary_join(pa.ListArray.from_arrays(offsets, items.cast(pa.string())), ", ")
+    table = pa.table({arguments.user_column: ids, "predicted_list": pc.binary_join_element_wise("[", lists, "]", "")})
+    part = f"{output_file}.part"
+    pa.csv.write_csv(table, part, pa.csv.WriteOptions(quoting_style="needed"))
+    os.replace(part, output_file)
+    with_events = np.isin(codes, interactions.user)
+    return {
+        "profiles written": len(codes),
+        "of them without events, recommended from their profile": int((~with_events & (codes >= 0)).sum()),
+        "of them in no table, recommended from nothing": int((codes < 0).sum()),
+    }

@@ -1,0 +1,109 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""The README.md of a checkpoint."""
+
+import hashlib
+import json
+import os
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from transformers import TrainingArguments
+
+from .data_collator import DataCollatorForItemMasking
+from .evaluation import metrics_table
+from .modeling_bert4rec import Bert4RecForMaskedLM
+from .processing_bert4rec import Bert4RecProcessor
+from .splits import Split
+
+
+def write_model_card(
+    save_dir: str,
+    model: Bert4RecForMaskedLM,
+    processor: Bert4RecProcessor,
+    training_args: TrainingArguments,
+    collator: DataCollatorForItemMasking,
+    evaluation: dict | None = None,
+    model_name: str = "BERT4Rec",
+    model_id: str | None = None,
+) -> ModelCard:
+    """
+    Writes README.md into a checkpoint: what it is, its data, its results beside the baselines, how it was trained.
+
+    Args:
+        evaluation (`dict`, *optional*): the result of [`evaluate`].
+        model_name (`str`, *optional*, defaults to `"BERT4Rec"`): the heading.
+        model_id (`str`, *optional*): what the example loads; by default the folder's name.
+    """
+    vocabulary, config = processor.vocabulary, model.config
+    history = vocabulary["item_ids"][:2]
+    profile = {feature["name"]: feature["values"][0] for feature in vocabulary["user_features"] if feature["values"]}
+    data = {
+        "Items": len(vocabulary["item_ids"]),
+        "Vocabulary (SHA-256)": hashlib.sha256(json.dumps(vocabulary, sort_keys=True).encode()).hexdigest()[:16],
+        "Item features": ", ".join(f"{f['name']} ({len(f['values'])})" for f in vocabulary["item_features"]) or "none",
+        "User features": ", ".join(f"{f['name']} ({len(f['values'])})" for f in vocabulary["user_features"]) or "none",
+        "Split": str(Split(**processor.split)),
+    }
+    training = {
+        "Hidden size, layers, heads": f"{config.hidden_size}, {config.num_hidden_layers}, {config.num_attention_heads}",
+        "Parameters": f"{model.num_parameters():,}",
+        "Longest sequence": config.max_position_embeddings,
+        "Dropout": config.hidden_dropout_prob,
+        "Mask probability": collator.mlm_probability,
+        "Rows that mask only the last item": collator.last_item_probability,
+        "Epochs": f"{training_args.num_train_epochs:g}" if training_args.max_steps < 1 else "-",
+        "Steps": training_args.max_steps if training_args.max_steps > 0 else "-",
+        "Batch size": training_args.train_batch_size * training_args.gradient_accumulation_steps,
+        "Optimizer": f"AdamW, peak learning rate {training_args.learning_rate:g}, linear warm-up and decay",
+        "Weight decay": training_args.weight_decay,
+        "Seed": training_args.seed,
+    }
+    card = ModelCard.from_template(
+        ModelCardData(
+            library_name="bert4rec-hf",
+            tags=["recommender-system", "sequential-recommendation", "bert4rec"],
+            model_name=model_name,
+            eval_results=_eval_results(evaluation) if evaluation else None,
+        ),
+        template_path=os.path.join(os.path.dirname(__file__), "model_card_template.md"),
+        model_name=model_name,
+        model_id=model_id or os.path.basename(os.path.abspath(save_dir)),
+        example_history=repr(history),
+        example_profile=f", [{profile!r}]" if profile else "",
+        data_table=_rows(data),
+        results=_results(evaluation),
+        training_table=_rows({name: value for name, value in training.items() if value != "-"}),
+        unknown_items={"skip": "left out", "unk": "read as UNK", "error": "refused"}[processor.unknown_items],
+    )
+    card.save(os.path.join(save_dir, "README.md"))
+    return card
+
+
+def _rows(values: dict) -> str:
+    return "\n".join(f"| {name} | {value} |" for name, value in values.items())
+
+
+def _results(evaluation: dict | None) -> str:
+    if evaluation is None:
+        return "All rows trained, so there are none left to evaluate on."
+    return (
+        f"{evaluation['num_users']:,} users, {evaluation['num_targets']:,} targets of the {evaluation['subset']} rows,"
+        f" {evaluation['unknown_targets']:.1%} of them outside the vocabulary, which count as misses. Every item is"
+        f" ranked, {'without' if evaluation['exclude_seen'] else 'with'} those a user has seen. Recall is divided by"
+        " min(k, number of targets); score is 0.75 recall + 0.25 NDCG.\n\n" + metrics_table(evaluation)
+    )
+
+
+def _eval_results(evaluation: dict) -> list[EvalResult]:
+    model_metrics = next(iter(evaluation["results"].values()))
+    return [
+        EvalResult(
+            task_type="other",
+            task_name="sequential recommendation",
+            dataset_type="private",
+            dataset_name=f"training log, split {evaluation['split']}",
+            dataset_split=evaluation["subset"],
+            metric_type=name,
+            metric_value=round(value, 4),
+        )
+        for name, value in model_metrics.items()
+    ]

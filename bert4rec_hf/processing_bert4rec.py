@@ -1,0 +1,224 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Processor of BERT4Rec: raw item ids and profiles to tensors and back."""
+
+import json
+import os
+import unicodedata
+from functools import cached_property
+
+import numpy as np
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.processing_utils import ProcessorMixin
+from transformers.utils import cached_file, logging
+
+
+logger = logging.get_logger(__name__)
+
+VOCABULARY_NAME = "vocabulary.json"
+NUM_SPECIAL_TOKENS = 3  # PAD, MASK, UNK
+
+
+def normalize_value(value) -> str:
+    """
+    A feature value as its vocabulary holds it: one Unicode form, no white space ("노래 율동" is "노래율동"), whole
+    numbers without ".0"; "" for what means "missing".
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = "".join(unicodedata.normalize("NFC", "" if value is None else str(value)).split())
+    if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
+        text = text[:-2]
+    return "" if text.lower() in ("nan", "none", "null", "unknown", "<na>") else text
+
+
+class Bert4RecProcessor(ProcessorMixin):
+    r"""
+    Turns histories of raw item ids and profiles into what a [`Bert4RecForMaskedLM`] takes, and token ids back into raw
+    ids. `encoding.fit_processor` makes one from a log.
+
+    Args:
+        vocabulary (`dict`):
+            `item_ids` (`list`): raw ids, int or str; the item at index i has token id i + 3.
+            `titles` (`list`, *optional*): their titles, `None` where there is none.
+            `item_features` (`list[dict]`): `{"name", "max_values", "values"}`; the value at index i has value id i + 1.
+            `item_feature_values` (`list[list[list[int]]]`): value ids of each feature of each item.
+            `user_features` (`list[dict]`): `{"name", "values"}`.
+        unknown_items (`str`, *optional*, defaults to `"skip"`):
+            What becomes of an item that is not in the vocabulary: `"skip"` leaves it out, `"unk"` reads it as UNK,
+            `"error"` refuses it.
+        data (`dict`, *optional*):
+            The columns and filters that the log was read with.
+        split (`dict`, *optional*):
+            The split it was trained under.
+    """
+
+    model_input_names = ["input_ids", "attention_mask", "user_features"]
+    pad_token_id, mask_token_id, unk_token_id = 0, 1, 2
+    bos_token_id = eos_token_id = None
+
+    def __init__(self, vocabulary=None, unknown_items="skip", data=None, split=None):
+        super().__init__()
+        if unknown_items not in ("skip", "unk", "error"):
+            raise ValueError(f"unknown_items is {unknown_items!r}; it must be 'skip', 'unk' or 'error'.")
+        self.vocabulary = vocabulary or {"item_ids": []}
+        self.unknown_items = unknown_items
+        self.data = data
+        self.split = split
+
+    @property
+    def tokenizer(self):
+        # Trainer aligns the special tokens of `processing_class.tokenizer` with the model's.
+        return self
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.vocabulary["item_ids"]) + NUM_SPECIAL_TOKENS
+
+    @property
+    def user_feature_names(self) -> list[str]:
+        return [feature["name"] for feature in self.vocabulary.get("user_features", [])]
+
+    @cached_property
+    def _token_ids(self) -> dict:
+        return {item: token for token, item in enumerate(self.vocabulary["item_ids"], start=NUM_SPECIAL_TOKENS)}
+
+    @cached_property
+    def _user_value_ids(self) -> list[dict]:
+        return [
+            {value: i for i, value in enumerate(feature["values"], start=1)}
+            for feature in self.vocabulary.get("user_features", [])
+        ]
+
+    def encode_items(self, item_ids: list) -> list[int]:
+        """
+        Raw ids of one history to token ids; unknown ones as `unknown_items` says.
+
+        Raises:
+            `ValueError`: for an unknown item under `"error"`, or for ids of another type than the vocabulary's.
+        """
+        tokens = [self._token_ids.get(item) for item in item_ids]
+        if None not in tokens:
+            return tokens
+        known = [token for token in tokens if token is not None]
+        strange = item_ids[tokens.index(None)]
+        if not known and self._token_ids and isinstance(strange, str) != isinstance(next(iter(self._token_ids)), str):
+            raise ValueError(
+                f"item id {strange!r} is a {type(strange).__name__}, the vocabulary holds ids of type "
+                f"{type(next(iter(self._token_ids))).__name__}."
+            )
+        if self.unknown_items == "error":
+            raise ValueError(f"item {strange!r} is not in the vocabulary.")
+        if self.unknown_items == "unk":
+            return [self.unk_token_id if token is None else token for token in tokens]
+        logger.warning(
+            f"{len(tokens) - len(known)} of {len(tokens)} items of a history are not in the vocabulary and were skipped."
+        )
+        return known
+
+    def encode_profile(self, profile: dict | None) -> list[int]:
+        """A profile, feature names to values, to value ids; 0 for what is missing or unknown."""
+        return [
+            ids.get(normalize_value((profile or {}).get(name)), 0)
+            for name, ids in zip(self.user_feature_names, self._user_value_ids)
+        ]
+
+    def __call__(
+        self, histories: list, profiles: list[dict | None] | dict | None = None, return_tensors: str | None = "pt"
+    ) -> BatchFeature:
+        """
+        Encodes histories, whole: the model takes what it needs of them.
+
+        Args:
+            histories (`list[list]` or `list`):
+                Raw item ids of each user, oldest first, or of one user.
+            profiles (`list[dict]` or `dict`, *optional*):
+                The users' profiles, feature names to values; `None` and missing names are fine.
+            return_tensors (`str`, *optional*, defaults to `"pt"`):
+                `"pt"`, `"np"` or `None` for lists.
+
+        Returns:
+            [`BatchFeature`] with `input_ids` and `attention_mask` `(batch_size, longest history)`, padded on the left,
+            and, for a model with user features, `user_features` `(batch_size, num_user_features)`.
+        """
+        if not histories or not isinstance(histories[0], (list, tuple, np.ndarray)):
+            histories = [histories]
+        if profiles is None or isinstance(profiles, dict):
+            profiles = [profiles] * len(histories)
+        if len(profiles) != len(histories):
+            raise ValueError(f"there are {len(histories)} histories and {len(profiles)} profiles.")
+        tokens = [self.encode_items(list(history)) for history in histories]
+        longest = max(map(len, tokens))
+        data = {
+            "input_ids": [[self.pad_token_id] * (longest - len(row)) + row for row in tokens],
+            "attention_mask": [[0] * (longest - len(row)) + [1] * len(row) for row in tokens],
+        }
+        if self.user_feature_names:
+            data["user_features"] = [self.encode_profile(profile) for profile in profiles]
+        if return_tensors is not None:
+            data = {name: np.asarray(rows, dtype=np.int64) for name, rows in data.items()}
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def decode(self, item_ids) -> list:
+        """Token ids, of any shape, to lists of raw ids in their original type; `None` for PAD, MASK and UNK."""
+        return self._look_up(self.vocabulary["item_ids"], item_ids)
+
+    def titles(self, item_ids) -> list:
+        """Token ids, of any shape, to lists of titles; `None` where an item has none."""
+        titles = self.vocabulary.get("titles") or [None] * (self.vocab_size - NUM_SPECIAL_TOKENS)
+        return self._look_up(titles, item_ids)
+
+    def _look_up(self, values: list, item_ids):
+        item_ids = item_ids.tolist() if hasattr(item_ids, "tolist") else item_ids
+        if isinstance(item_ids, (list, tuple)):
+            return [self._look_up(values, row) for row in item_ids]
+        return values[item_ids - NUM_SPECIAL_TOKENS] if item_ids >= NUM_SPECIAL_TOKENS else None
+
+    def config_kwargs(self) -> dict:
+        """The sizes that a [`Bert4RecConfig`] needs of this processor."""
+        return {
+            "vocab_size": self.vocab_size,
+            "pad_token_id": self.pad_token_id,
+            "mask_token_id": self.mask_token_id,
+            "unk_token_id": self.unk_token_id,
+            "item_features": [
+                {"name": f["name"], "num_values": len(f["values"]) + 1, "max_values": f["max_values"]}
+                for f in self.vocabulary.get("item_features", [])
+            ],
+            "user_features": [
+                {"name": f["name"], "num_values": len(f["values"]) + 1}
+                for f in self.vocabulary.get("user_features", [])
+            ],
+        }
+
+    def item_features(self) -> np.ndarray:
+        """Value ids for [`Bert4RecModel.set_item_features`]: int32 `(vocab_size, sum of max_values)`, 0 is padding."""
+        features = self.vocabulary.get("item_features", [])
+        tables = [np.zeros((self.vocab_size, feature["max_values"]), dtype=np.int32) for feature in features]
+        for table, rows in zip(tables, self.vocabulary.get("item_feature_values", [])):
+            lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+            row = np.repeat(np.arange(len(rows)) + NUM_SPECIAL_TOKENS, lengths)
+            column = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            table[row, column] = np.fromiter((value for values in rows for value in values), np.int32, len(row))
+        return np.concatenate(tables, axis=1) if tables else np.zeros((self.vocab_size, 0), dtype=np.int32)
+
+    def to_dict(self) -> dict:
+        # The vocabulary has a file of its own; `processor_config.json` stays readable.
+        return {name: value for name, value in super().to_dict().items() if name != "vocabulary"}
+
+    def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
+        os.makedirs(save_directory, exist_ok=True)
+        with open(os.path.join(save_directory, VOCABULARY_NAME), "w", encoding="utf-8") as file:
+            json.dump(self.vocabulary, file, ensure_ascii=False, separators=(",", ":"))
+        return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+    @classmethod
+    def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
+        hub_names = ("cache_dir", "force_download", "proxies", "token", "local_files_only", "revision", "subfolder")
+        hub_kwargs = {name: kwargs[name] for name in hub_names if kwargs.get(name) is not None}
+        processor_dict, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
+        with open(cached_file(pretrained_model_name_or_path, VOCABULARY_NAME, **hub_kwargs), encoding="utf-8") as file:
+            processor_dict["vocabulary"] = json.load(file)
+        return processor_dict, kwargs
+
+
+__all__ = ["Bert4RecProcessor"]

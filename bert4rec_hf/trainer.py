@@ -1,0 +1,161 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""What `transformers.Trainer` lacks for recommenders: top-k metrics, batches of similar length, whole checkpoints."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import Sampler
+from transformers import EvalPrediction, Trainer, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from .data_collator import DataCollatorForHistories
+from .interactions import DataError
+from .metrics.ranking.ranking import ranking_scores
+from .modeling_bert4rec import Bert4RecForMaskedLM
+from .processing_bert4rec import Bert4RecProcessor
+
+
+class SimilarLengthSampler(Sampler):
+    """
+    Random order in which the rows of a batch have similar lengths: chunks of `batches_a_chunk` batches, drawn at random,
+    are sorted by length and their batches shuffled. Half of the positions of a batch would be padding otherwise.
+
+    The order depends on `seed` and the epoch alone, so that a resumed run goes on with the rows it has not seen.
+    """
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int = 0, batches_a_chunk: int = 16):
+        self.lengths, self.batch_size, self.seed, self.batches_a_chunk = lengths, batch_size, seed, batches_a_chunk
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int):
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self):
+        generator = np.random.default_rng([self.seed, self.epoch])
+        order = generator.permutation(len(self.lengths))
+        full = len(order) // self.batch_size * self.batch_size  # the last, smaller batch is a random one
+        batches = []
+        for chunk in np.split(order[:full], range(0, full, self.batch_size * self.batches_a_chunk)[1:]):
+            chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
+            batches.append(chunk.reshape(-1, self.batch_size))
+        batches = generator.permutation(np.concatenate(batches)) if full else np.empty((0, self.batch_size), int)
+        yield from batches.ravel().tolist()
+        yield from order[full:].tolist()
+
+
+class SetEpochCallback(TrainerCallback):
+    """Tells the collator and the sampler which epoch it is: what they draw is keyed by it."""
+
+    def __init__(self, trainer: "Bert4RecTrainer"):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        for part in (self.trainer.data_collator, self.trainer.train_sampler):
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(int(state.epoch))
+
+
+class Bert4RecTrainer(Trainer):
+    """
+    [`Trainer`] for [`Bert4RecForMaskedLM`]. Trains with rows of similar length together, and evaluates by ranking the
+    whole catalogue: the evaluation set is one of [`encode_evaluation`], the metrics are those of `metrics/ranking`.
+
+    Args:
+        k (`Sequence[int]`, *optional*, defaults to `(10,)`):
+            Lengths of the ranked lists that the metrics look at.
+        exclude_seen (`bool`, *optional*, defaults to `False`):
+            Evaluate without the items of a user's history.
+
+    The other arguments are those of [`Trainer`]; `processing_class` is the [`Bert4RecProcessor`].
+    """
+
+    def __init__(self, *args, k: Sequence[int] = (10,), exclude_seen: bool = False, **kwargs):
+        kwargs.setdefault("compute_metrics", self._ranking_metrics)
+        super().__init__(*args, **kwargs)
+        self.k, self.exclude_seen = tuple(k), exclude_seen
+        self.train_sampler = None
+        self.add_callback(SetEpochCallback(self))
+
+    def _set_signature_columns_if_needed(self):
+        self._signature_columns = ["input_ids", "user_features", "row", "relevant"]
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        train_dataset = self.train_dataset if train_dataset is None else train_dataset
+        lengths = np.diff(train_dataset.data.column("input_ids").combine_chunks().offsets.to_numpy())
+        lengths = np.minimum(lengths, self.data_collator.max_length)
+        self.train_sampler = SimilarLengthSampler(lengths, self.args.train_batch_size, self.args.data_seed or self.args.seed)
+        return self.train_sampler
+
+    def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None):
+        training_collator, self.data_collator = self.data_collator, DataCollatorForHistories(self.processing_class)
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = training_collator
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        inputs = self._prepare_inputs(inputs)
+        relevant = inputs.pop("relevant")
+        with torch.no_grad(), self.compute_loss_context_manager():
+            top = self.accelerator.unwrap_model(model).recommend(**inputs, k=max(self.k), exclude_seen=self.exclude_seen)
+        return None, top.item_ids, relevant
+
+    def _ranking_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        scores = ranking_scores(prediction.predictions, prediction.label_ids, self.k)
+        return {name: float(np.nanmean(values)) for name, values in scores.items()}
+
+
+def check_save_dir(save_dir: str, resume: bool, processor: Bert4RecProcessor | None = None) -> str | None:
+    """
+    The checkpoint to go on from, or `None` to start.
+
+    Raises:
+        `DataError`: if the folder holds something that would be overwritten, or a run with another vocabulary.
+    """
+    if os.path.exists(save_dir) and not os.path.isdir(save_dir):
+        raise DataError(f"{save_dir} is a file, not a folder; choose another --save_dir.")
+    if not os.path.isdir(save_dir) or not os.listdir(save_dir):
+        return None
+    if not resume:
+        raise DataError(f"{save_dir} is not empty; choose another --save_dir, or go on with a run by --resume.")
+    checkpoint = get_last_checkpoint(save_dir)
+    if checkpoint is None:
+        raise DataError(f"{save_dir} holds no checkpoint-* folder to resume from; choose another --save_dir.")
+    if processor and Bert4RecProcessor.from_pretrained(checkpoint).vocabulary != processor.vocabulary:
+        raise DataError(f"{checkpoint} was trained on other data (its vocabulary differs); choose another --save_dir.")
+    return checkpoint
+
+
+def load_checkpoint(model_dir: str) -> tuple[Bert4RecForMaskedLM, Bert4RecProcessor]:
+    """
+    The model and the processor of a checkpoint, checked against each other.
+
+    Raises:
+        `DataError`: if the folder holds no whole checkpoint, or parts of different ones.
+    """
+    weights = [os.path.join(model_dir, name) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)]
+    if os.path.isdir(model_dir) and not (
+        os.path.exists(os.path.join(model_dir, CONFIG_NAME)) and any(map(os.path.exists, weights))
+    ):
+        raise DataError(f"{model_dir} holds no checkpoint: no {CONFIG_NAME} or no {SAFE_WEIGHTS_NAME}.")
+    try:
+        processor = Bert4RecProcessor.from_pretrained(model_dir)
+        model, info = Bert4RecForMaskedLM.from_pretrained(model_dir, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{model_dir}: the checkpoint cannot be loaded: {str(error).splitlines()[0]}") from None
+    wrong = sorted(map(str, {*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]}))
+    if wrong:
+        raise DataError(f"{model_dir}: the weights do not fit the config: {', '.join(wrong[:3])}.")
+    if processor.vocab_size != model.config.vocab_size:
+        raise DataError(
+            f"{model_dir}: the processor knows {processor.vocab_size} tokens, the model {model.config.vocab_size}; they are"
+            " not of the same checkpoint."
+        )
+    return model, processor

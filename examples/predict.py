@@ -1,0 +1,58 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""
+Writes a submission: for each profile of a file, in its order, the items to recommend after its whole history.
+
+    python examples/predict.py --model_dir ./exps/seed1 --data_dir ./data --output_file submission.csv
+
+Columns and filters are those that the checkpoint was trained with, unless flags say otherwise.
+"""
+
+from dataclasses import dataclass, field
+
+from bert4rec_hf import (
+    DataArguments,
+    DataError,
+    check_k,
+    load_checkpoint,
+    parse_arguments,
+    read_interactions,
+    run,
+    write_submission,
+)
+
+
+@dataclass
+class PredictionArguments:
+    """For whom, and where to."""
+
+    model_dir: str = field(metadata={"help": "Folder of the checkpoint, or its id on the Hub."})
+    submission_file: str = field(
+        default="sample_submission.csv", metadata={"help": "File in data_dir that lists the profiles."}
+    )
+    output_file: str = field(default="submission.csv", metadata={"help": "File to write."})
+    k: int = field(default=25, metadata={"help": "Items a profile."})
+    exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a profile's history."})
+    eval_batch_size: int = field(default=256, metadata={"help": "Profiles at once."})
+
+
+def main():
+    args, data_args = parse_arguments(PredictionArguments, DataArguments, description=__doc__, from_checkpoint=True)
+    model, processor = load_checkpoint(args.model_dir)
+    check_k([args.k], processor)
+    interactions = read_interactions(data_args)
+    counts = write_submission(
+        model,
+        processor,
+        interactions,
+        data_args.path(args.submission_file),
+        args.output_file,
+        args.k,
+        args.exclude_seen,
+        args.eval_batch_size,
+    )
+    for step, count in counts.items():
+        print(f"{count:>12,}  {step}")
+
+
+if __name__ == "__main__":
+    run(main)

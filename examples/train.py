@@ -1,0 +1,198 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""
+Trains a BERT4Rec from viewing logs, a table of items and a table of profiles.
+
+    python examples/train.py --data_dir ./data --save_dir ./exps/seed1 --do_eval
+
+The arguments may come from a file, and flags overrule it:
+
+    python examples/train.py config.yaml --seed 2 --save_dir ./exps/seed2
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
+
+from bert4rec_hf import (
+    Bert4RecConfig,
+    Bert4RecForMaskedLM,
+    Bert4RecTrainer,
+    DataArguments,
+    DataCollatorForItemMasking,
+    DataError,
+    Split,
+    check_k,
+    check_save_dir,
+    encode_evaluation,
+    encode_training,
+    evaluate,
+    fit_processor,
+    metrics_table,
+    parse_arguments,
+    read_interactions,
+    run,
+    write_model_card,
+)
+
+
+@dataclass
+class ModelArguments:
+    """Sizes of the model."""
+
+    max_length: int = field(default=128, metadata={"help": "Longest sequence, the appended MASK included."})
+    hidden_size: int = field(default=256, metadata={"help": "Width of the encoder."})
+    num_layers: int = field(default=2, metadata={"help": "Encoder layers."})
+    num_head: int = field(default=4, metadata={"help": "Attention heads."})
+    intermediate_size: int | None = field(
+        default=None, metadata={"help": "Width of the feed-forward part; 4 * hidden_size where not given."}
+    )
+    dropout_prob: float = field(default=0.1, metadata={"help": "Dropout of embeddings and layers."})
+    attention_dropout_prob: float = field(default=0.0, metadata={"help": "Dropout of the attention weights."})
+    eps: float = field(default=1e-12, metadata={"help": "Epsilon of the layer norms."})
+    norm_first: bool = field(default=False, metadata={"help": "Pre-LN instead of BERT's post-LN."})
+    head_transform: bool = field(default=True, metadata={"help": "BERT's transform before the projection."})
+    head_item_features: bool = field(default=False, metadata={"help": "Item features in the output layer too."})
+
+
+@dataclass
+class MaskingArguments:
+    """What is masked."""
+
+    mlm_probability: float = field(default=0.2, metadata={"help": "Chance of an item to be masked."})
+    last_item_probability: float = field(default=0.1, metadata={"help": "Share of rows that mask the last item only."})
+    empty_history_probability: float = field(
+        default=0.05, metadata={"help": "Share of rows without history, where there are user features."}
+    )
+    window: Literal["last", "random"] = field(
+        default="last", metadata={"help": "Which items of a history longer than max_length train."}
+    )
+
+
+@dataclass
+class RunArguments:
+    """How it is trained."""
+
+    save_dir: str = field(metadata={"help": "Folder of the checkpoint; new or empty."})
+    seed: int = field(default=1, metadata={"help": "Seed of everything random."})
+    epochs: float = field(default=100, metadata={"help": "Passes over the users."})
+    max_steps: int = field(default=-1, metadata={"help": "Steps, instead of epochs."})
+    train_batch_size: int = field(default=128, metadata={"help": "Users a step."})
+    gradient_accumulation_steps: int = field(default=1, metadata={"help": "Batches a step."})
+    learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of AdamW."})
+    weight_decay: float = field(default=1e-2, metadata={"help": "Weight decay of AdamW."})
+    warmup_ratio: float = field(default=0.1, metadata={"help": "Share of the steps that warm up; linear decay after."})
+    num_workers: int = field(default=0, metadata={"help": "Processes that make batches."})
+    logging_steps: int = field(default=100, metadata={"help": "Steps between two log lines."})
+    save_steps: int | None = field(default=None, metadata={"help": "Steps between two saves; an epoch if not given."})
+    do_eval: bool = field(default=False, metadata={"help": "Validate while training and keep the best model."})
+    eval_steps: int | None = field(default=None, metadata={"help": "Steps between two validations; an epoch if not given."})
+    eval_batch_size: int = field(default=256, metadata={"help": "Users ranked at once."})
+    early_stopping_patience: int = field(
+        default=0, metadata={"help": "Stop after so many validations without a better one; 0 never."}
+    )
+    k: list[int] = field(default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists in the metrics."})
+    exclude_seen: bool = field(default=False, metadata={"help": "Evaluate without the items of the history."})
+    unknown_items: Literal["skip", "unk", "error"] = field(
+        default="skip", metadata={"help": "What becomes of items outside the vocabulary."}
+    )
+    bf16: bool = field(default=False, metadata={"help": "Compute in bfloat16."})
+    gradient_checkpointing: bool = field(default=False, metadata={"help": "Less memory, more time."})
+    resume: bool = field(default=False, metadata={"help": "Go on from the last checkpoint in save_dir."})
+
+
+def main():
+    data_args, split, model_args, masking_args, args = parse_arguments(
+        DataArguments, Split, ModelArguments, MaskingArguments, RunArguments, description=__doc__
+    )
+    set_seed(args.seed)
+
+    # 1. Read the logs, fit the vocabularies on the training rows, encode
+    check_save_dir(args.save_dir, args.resume)
+    interactions = read_interactions(data_args)
+    processor = fit_processor(interactions, split, args.unknown_items)
+    check_k(args.k, processor)
+    train_dataset = encode_training(interactions, processor, split)
+    eval_dataset = encode_evaluation(interactions, processor, split, "validation") if args.do_eval else None
+    print(interactions.summary())
+    print(f"{len(train_dataset)} users and {len(processor.vocabulary['item_ids'])} items train, split {split}")
+
+    # 2. Build the model and what masks the items
+    config = Bert4RecConfig(
+        **processor.config_kwargs(),
+        hidden_size=model_args.hidden_size,
+        num_hidden_layers=model_args.num_layers,
+        num_attention_heads=model_args.num_head,
+        intermediate_size=model_args.intermediate_size or 4 * model_args.hidden_size,
+        hidden_dropout_prob=model_args.dropout_prob,
+        attention_probs_dropout_prob=model_args.attention_dropout_prob,
+        max_position_embeddings=model_args.max_length,
+        layer_norm_eps=model_args.eps,
+        norm_first=model_args.norm_first,
+        head_transform=model_args.head_transform,
+        head_item_features=model_args.head_item_features,
+    )
+    model = Bert4RecForMaskedLM(config)
+    model.set_item_features(processor.item_features())
+    collator = DataCollatorForItemMasking(
+        processor, max_length=model_args.max_length, seed=args.seed, **asdict(masking_args)
+    )
+
+    # 3. Train
+    checkpoint = check_save_dir(args.save_dir, args.resume, processor)
+    eval_when = "no" if not args.do_eval else "steps" if args.eval_steps else "epoch"
+    save_when = "steps" if args.save_steps else "epoch"
+    if args.do_eval and (eval_when, args.eval_steps) != (save_when, args.save_steps):
+        raise DataError("the best model is kept: with --do_eval, --eval_steps and --save_steps must be the same.")
+    trainer = Bert4RecTrainer(
+        model,
+        TrainingArguments(
+            output_dir=args.save_dir,
+            seed=args.seed,
+            num_train_epochs=args.epochs,
+            max_steps=args.max_steps,
+            per_device_train_batch_size=args.train_batch_size,
+            per_device_eval_batch_size=args.eval_batch_size,
+            gradient_accumulation_steps=args.gradient_accumulation_steps,
+            learning_rate=args.learning_rate,
+            weight_decay=args.weight_decay,
+            warmup_steps=args.warmup_ratio,
+            dataloader_num_workers=args.num_workers,
+            logging_steps=args.logging_steps,
+            eval_strategy=eval_when,
+            eval_steps=args.eval_steps,
+            save_strategy=save_when,
+            save_steps=args.save_steps or 500,
+            save_total_limit=2,
+            load_best_model_at_end=args.do_eval,
+            metric_for_best_model=f"ndcg@{args.k[0]}" if args.do_eval else None,
+            bf16=args.bf16,
+            gradient_checkpointing=args.gradient_checkpointing,
+            report_to="none",
+        ),
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
+        data_collator=collator,
+        processing_class=processor,
+        callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
+        k=args.k,
+        exclude_seen=args.exclude_seen,
+    )
+    trainer.train(resume_from_checkpoint=checkpoint)
+
+    # 4. Evaluate beside the baselines, save the whole recommender
+    evaluation = None
+    if split.split != "none":
+        evaluation = evaluate(
+            model, processor, interactions, split, "test", args.k, args.exclude_seen, batch_size=args.eval_batch_size
+        )
+        print(metrics_table(evaluation))
+    if trainer.is_world_process_zero():
+        model.save_pretrained(args.save_dir)
+        processor.save_pretrained(args.save_dir)
+        write_model_card(args.save_dir, model, processor, trainer.args, collator, evaluation)
+        print(f"saved to {args.save_dir}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,33 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+
+setup(
+    name="bert4rec-hf",
+    version="0.1.0",
+    description="HuggingFace-native BERT4Rec: recommenders that train with Trainer, load with AutoModel, live on the Hub",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["bert4rec_hf", "bert4rec_hf.*"]),
+    package_data={"bert4rec_hf": ["model_card_template.md"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "torch>=2.13",
+        "transformers[torch]>=5.23",
+        "datasets>=5.2",
+        "evaluate>=0.4.6",
+        "huggingface_hub>=2.4",
+        "safetensors>=0.8",
+    ],
+    extras_require={
+        "test": ["pytest>=9", "hypothesis>=6.100", "ir-measures>=0.4", "torchmetrics>=1.9", "ruff>=0.17"]
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
