@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 setup(
     name="bert4rec-hf",
     version="0.1.0",
-    description="HuggingFace-native BERT4Rec: recommenders that train with Trainer, load with AutoModel, live on the Hub",
+    description="HuggingFace-native BERT4Rec: train with Trainer, load with AutoModel, share on the Hub",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -22,9 +22,7 @@ setup(
         "huggingface_hub>=2.4",
         "safetensors>=0.8",
     ],
-    extras_require={
-        "test": ["pytest>=9", "hypothesis>=6.100", "ir-measures>=0.4", "torchmetrics>=1.9", "ruff>=0.17"]
-    },
+    extras_require={"test": ["pytest>=9", "hypothesis>=6.100", "ir-measures>=0.4", "torchmetrics>=1.9", "ruff>=0.17"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",

@@ -43,8 +43,8 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-# The Auto classes know the model as soon as the package is imported, and importing it stays quick. Registering classes
-# would load torch, so where the Auto classes are not loaded yet their tables get names, as for transformers' own models.
+# The Auto classes know the model as soon as the package is imported, and importing it stays quick: registering classes
+# would load torch, so where the Auto classes are not loaded yet their tables get names, as for its own models.
 _auto_tables = {
     "transformers.models.auto.configuration_auto": {"CONFIG_MAPPING_NAMES": "Bert4RecConfig"},
     "transformers.models.auto.modeling_auto": {

@@ -13,8 +13,8 @@ from .processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
 
 def keyed_uniform(keys: np.ndarray, size: int, stream: int) -> np.ndarray:
     """
-    Random numbers that depend on their row's key and nothing else, so that neither workers, nor resuming, nor the other
-    rows of a batch change them (SplitMix64, https://doi.org/10.1145/2660193.2660195, used as a hash).
+    Random numbers that depend on their row's key and nothing else, so that neither workers, nor resuming, nor the rest
+    of a batch change them (SplitMix64, https://doi.org/10.1145/2660193.2660195, used as a hash).
 
     Args:
         keys (`np.ndarray` of uint64, shape `(batch_size,)`): one for each row.

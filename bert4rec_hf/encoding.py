@@ -53,7 +53,7 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
 
 
 def _fit_values(values: pa.Array, is_training: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Value ids `(num_values,)`, 0 for missing, and the normalised values behind the ids 1, 2, ... of training rows."""
+    """Value ids `(num_values,)`, 0 for missing, and the normalised values of the training rows behind ids 1, 2, ..."""
     codes, texts = _normalized(values)
     seen = np.bincount(codes[is_training], minlength=len(texts)) > 0
     names = sorted({text for text, there in zip(texts, seen) if text and there})

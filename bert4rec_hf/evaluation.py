@@ -181,9 +181,9 @@ def write_submission(
     batch_size: int = 256,
 ) -> dict[str, int]:
     """
-    Writes a CSV file with the `k` items to recommend to each user that `submission_file` lists, in its order, after the
-    user's whole history: the user column and `predicted_list`, a Python-style list of raw item ids, best first. A user
-    without history is recommended from MASK and profile, one without profile from MASK alone.
+    Writes a CSV file with the `k` items to recommend to each user that `submission_file` lists, in its order, after
+    the user's whole history: the user column and `predicted_list`, a Python-style list of raw item ids, best first. A
+    user without history is recommended from MASK and profile, one without profile from MASK alone.
 
     Returns:
         `dict[str, int]`: how many users of each kind there were.

@@ -166,7 +166,9 @@ def read_interactions(
     if items or keywords:
         _add_item_tables(interactions, items, keywords)
     elif args.item_features:
-        raise DataError(f"item_features {', '.join(args.item_features)} need an item table; give one, or none of them.")
+        raise DataError(
+            f"item_features {', '.join(args.item_features)} need an item table; give one, or none of them."
+        )
     if profiles:
         _add_profiles(interactions, profiles)
     elif args.user_features:
@@ -349,7 +351,7 @@ def _open(given, path: str | None, args: DataArguments) -> _Source | None:
     pattern = os.path.join(path, "*") if os.path.isdir(path) else path
     files = [path] if os.path.isfile(path) else sorted(f for f in glob.glob(pattern) if os.path.isfile(f))
     if not files:
-        raise DataError(f"{path}: there is no such file; give its place, or \"none\" where the table is optional.")
+        raise DataError(f'{path}: there is no such file; give its place, or "none" where the table is optional.')
     if any(os.path.getsize(file) == 0 for file in files):
         raise DataError(f"{next(file for file in files if os.path.getsize(file) == 0)}: the file is empty.")
     return _Source(path if len(files) > 1 else files[0], files, None, args.delimiter)

@@ -44,7 +44,8 @@ def write_model_card(
         "Split": str(Split(**processor.split)),
     }
     training = {
-        "Hidden size, layers, heads": f"{config.hidden_size}, {config.num_hidden_layers}, {config.num_attention_heads}",
+        "Hidden size": config.hidden_size,
+        "Layers, heads": f"{config.num_hidden_layers}, {config.num_attention_heads}",
         "Parameters": f"{model.num_parameters():,}",
         "Longest sequence": config.max_position_embeddings,
         "Dropout": config.hidden_dropout_prob,

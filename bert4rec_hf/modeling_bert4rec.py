@@ -355,8 +355,8 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         batch_size, sequence_length = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
         if sequence_length > self.config.max_position_embeddings:
             raise ValueError(
-                f"a sequence has {sequence_length} positions, the model {self.config.max_position_embeddings}; keep the"
-                " newest items (score and recommend do)."
+                f"a sequence has {sequence_length} positions, the model {self.config.max_position_embeddings}; "
+                "keep the newest items (score and recommend do)."
             )
         if position_ids is None:
             # What a user gets must depend neither on padding nor on who else is in the batch.
@@ -481,7 +481,7 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
             reduction="sum",
             options=nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None),
         )
-        return loss / (max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch)
+        return loss.float() / (max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch)
 
     @torch.no_grad()
     def score(
@@ -546,8 +546,8 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
                 Number of items.
             exclude_seen (`bool`, *optional*, defaults to `False`):
                 Leave out every item of the whole history.
-            candidate_ids (`torch.LongTensor` of shape `(num_candidates,)` or `(batch_size, num_candidates)`, *optional*):
-                Recommend among these items only.
+            candidate_ids (`torch.LongTensor`, *optional*):
+                Recommend among these items only; shape `(num_candidates,)` or `(batch_size, num_candidates)`.
 
         Raises:
             `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended.

@@ -40,7 +40,7 @@ class Bert4RecProcessor(ProcessorMixin):
         vocabulary (`dict`):
             `item_ids` (`list`): raw ids, int or str; the item at index i has token id i + 3.
             `titles` (`list`, *optional*): their titles, `None` where there is none.
-            `item_features` (`list[dict]`): `{"name", "max_values", "values"}`; the value at index i has value id i + 1.
+            `item_features` (`list[dict]`): `{"name", "max_values", "values"}`; the value at index i has id i + 1.
             `item_feature_values` (`list[list[list[int]]]`): value ids of each feature of each item.
             `user_features` (`list[dict]`): `{"name", "values"}`.
         unknown_items (`str`, *optional*, defaults to `"skip"`):
@@ -111,7 +111,7 @@ class Bert4RecProcessor(ProcessorMixin):
         if self.unknown_items == "unk":
             return [self.unk_token_id if token is None else token for token in tokens]
         logger.warning(
-            f"{len(tokens) - len(known)} of {len(tokens)} items of a history are not in the vocabulary and were skipped."
+            f"{len(tokens) - len(known)} of {len(tokens)} items of a history are not in the vocabulary, skipped."
         )
         return known
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+
 # genre_mid: (genre_large, two genre_small, usual age, six keywords)
 GENRES = {
     "노래 율동": ("음악", ("동요", "율동"), 2, ("동요", "춤", "리듬", "자장가", "악기", "손유희")),

@@ -21,8 +21,8 @@ from .processing_bert4rec import Bert4RecProcessor
 
 class SimilarLengthSampler(Sampler):
     """
-    Random order in which the rows of a batch have similar lengths: chunks of `batches_a_chunk` batches, drawn at random,
-    are sorted by length and their batches shuffled. Half of the positions of a batch would be padding otherwise.
+    Random order in which the rows of a batch have similar lengths: chunks of `batches_a_chunk` batches, drawn at
+    random, are sorted by length and their batches shuffled. Otherwise half of the positions would be padding.
 
     The order depends on `seed` and the epoch alone, so that a resumed run goes on with the rows it has not seen.
     """
@@ -90,7 +90,9 @@ class Bert4RecTrainer(Trainer):
         train_dataset = self.train_dataset if train_dataset is None else train_dataset
         lengths = np.diff(train_dataset.data.column("input_ids").combine_chunks().offsets.to_numpy())
         lengths = np.minimum(lengths, self.data_collator.max_length)
-        self.train_sampler = SimilarLengthSampler(lengths, self.args.train_batch_size, self.args.data_seed or self.args.seed)
+        self.train_sampler = SimilarLengthSampler(
+            lengths, self.args.train_batch_size, self.args.data_seed or self.args.seed
+        )
         return self.train_sampler
 
     def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None):
@@ -104,7 +106,9 @@ class Bert4RecTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         relevant = inputs.pop("relevant")
         with torch.no_grad(), self.compute_loss_context_manager():
-            top = self.accelerator.unwrap_model(model).recommend(**inputs, k=max(self.k), exclude_seen=self.exclude_seen)
+            top = self.accelerator.unwrap_model(model).recommend(
+                **inputs, k=max(self.k), exclude_seen=self.exclude_seen
+            )
         return None, top.item_ids, relevant
 
     def _ranking_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
@@ -155,7 +159,7 @@ def load_checkpoint(model_dir: str) -> tuple[Bert4RecForMaskedLM, Bert4RecProces
         raise DataError(f"{model_dir}: the weights do not fit the config: {', '.join(wrong[:3])}.")
     if processor.vocab_size != model.config.vocab_size:
         raise DataError(
-            f"{model_dir}: the processor knows {processor.vocab_size} tokens, the model {model.config.vocab_size}; they are"
-            " not of the same checkpoint."
+            f"{model_dir}: the processor knows {processor.vocab_size} tokens, the model {model.config.vocab_size}; "
+            "they are not of the same checkpoint."
         )
     return model, processor

@@ -43,7 +43,9 @@ def main():
     )
     model, processor = load_checkpoint(args.model_dir)
     if split.split == "none":
-        raise DataError(f"{args.model_dir} was trained on all rows, none are left to evaluate; give --split to do it all the same.")
+        raise DataError(
+            f"{args.model_dir} was trained on all rows, none are left to evaluate; give --split to do it all the same."
+        )
     if vars(split) != processor.split:
         print(f"note: trained under another split ({Split(**processor.split)}); test rows may have been trained on.")
     interactions = read_interactions(data_args)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from bert4rec_hf import (
     DataArguments,
-    DataError,
     check_k,
     load_checkpoint,
     parse_arguments,

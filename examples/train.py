@@ -12,6 +12,7 @@ The arguments may come from a file, and flags overrule it:
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+import torch
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
 from bert4rec_hf import (
@@ -86,7 +87,9 @@ class RunArguments:
     logging_steps: int = field(default=100, metadata={"help": "Steps between two log lines."})
     save_steps: int | None = field(default=None, metadata={"help": "Steps between two saves; an epoch if not given."})
     do_eval: bool = field(default=False, metadata={"help": "Validate while training and keep the best model."})
-    eval_steps: int | None = field(default=None, metadata={"help": "Steps between two validations; an epoch if not given."})
+    eval_steps: int | None = field(
+        default=None, metadata={"help": "Steps between two validations; an epoch if not given."}
+    )
     eval_batch_size: int = field(default=256, metadata={"help": "Users ranked at once."})
     early_stopping_patience: int = field(
         default=0, metadata={"help": "Stop after so many validations without a better one; 0 never."}
@@ -167,6 +170,7 @@ def main():
             load_best_model_at_end=args.do_eval,
             metric_for_best_model=f"ndcg@{args.k[0]}" if args.do_eval else None,
             bf16=args.bf16,
+            dataloader_pin_memory=torch.cuda.is_available(),
             gradient_checkpointing=args.gradient_checkpointing,
             report_to="none",
         ),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bert4rec_hf.metrics.ranking import ranking
 from bert4rec_hf.metrics.ranking.ranking import Ranking, ranking_scores
 
+
 METRIC_DIR = Path(ranking.__file__).parent
 METRICS = ("recall", "ndcg", "hit_rate", "mrr", "map", "score")
 

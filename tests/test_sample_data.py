@@ -11,14 +11,15 @@ import pytest
 
 from bert4rec_hf.sample_data import _clock, main, write_sample_data
 
+
 FILES = ["history_data.csv", "meta_data.csv", "meta_data_plus.csv", "profile_data.csv", "sample_submission.csv"]
 COLUMNS = {
     "history_data.csv": "profile_id ss_id log_time act_target_dtl album_id payment continuous_play short_trailer",
     "meta_data.csv": "album_id title sub_title genre_large genre_mid genre_small country run_time onair_date "
     "cast_1 cast_2 cast_3 cast_4 cast_5 cast_6 cast_7",
     "meta_data_plus.csv": "album_id keyword_type keyword_name keyword_value",
-    "profile_data.csv": "profile_id sex age pr_interest_keyword_cd_1 pr_interest_keyword_cd_2 pr_interest_keyword_cd_3 "
-    "ch_interest_keyword_cd_1 ch_interest_keyword_cd_2 ch_interest_keyword_cd_3",
+    "profile_data.csv": "profile_id sex age pr_interest_keyword_cd_1 pr_interest_keyword_cd_2 "
+    "pr_interest_keyword_cd_3 ch_interest_keyword_cd_1 ch_interest_keyword_cd_2 ch_interest_keyword_cd_3",
     "sample_submission.csv": "profile_id predicted_list",
 }
 SIZES = {"num_profiles": 400, "num_albums": 500, "num_rows": 24_000}

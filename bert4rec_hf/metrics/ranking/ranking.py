@@ -5,6 +5,7 @@ import datasets
 import evaluate
 import numpy as np
 
+
 _DESCRIPTION = """
 Scores ranked recommendations against the set of items that were relevant to each user, at one or several cutoffs k:
 

@@ -1,0 +1,80 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+import os
+
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+from bert4rec_hf import (
+    Bert4RecConfig,
+    Bert4RecForMaskedLM,
+    Bert4RecProcessor,
+    DataArguments,
+    Split,
+    fit_processor,
+    read_interactions,
+    write_sample_data,
+)
+
+
+@pytest.fixture
+def processor() -> Bert4RecProcessor:
+    """Fifty items, "i0" to "i49", with a genre and up to three keywords; users with a sex and an age."""
+    return Bert4RecProcessor(
+        {
+            "item_ids": [f"i{n}" for n in range(50)],
+            "titles": [f"제목 {n}" for n in range(50)],
+            "item_features": [
+                {"name": "genre", "max_values": 1, "values": ["노래", "동화"]},
+                {"name": "keyword", "max_values": 3, "values": ["가", "나", "다", "라"]},
+            ],
+            "item_feature_values": [
+                [[1 + n % 2] for n in range(50)],
+                [[1 + n % 4, 1 + (n + 1) % 4][: n % 3] for n in range(50)],
+            ],
+            "user_features": [{"name": "sex", "values": ["F", "M"]}, {"name": "age", "values": ["3", "7"]}],
+        }
+    )
+
+
+@pytest.fixture
+def config(processor) -> Bert4RecConfig:
+    return Bert4RecConfig(
+        **processor.config_kwargs(),
+        hidden_size=32,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=12,
+        initializer_range=0.2,  # large enough for differences to show
+    )
+
+
+@pytest.fixture
+def model(config, processor) -> Bert4RecForMaskedLM:
+    torch.manual_seed(0)
+    model = Bert4RecForMaskedLM(config).eval()
+    model.set_item_features(processor.item_features())
+    torch.nn.init.normal_(model.decoder.bias)
+    return model
+
+
+@pytest.fixture(scope="session")
+def sample_dir(tmp_path_factory):
+    """A small children's-video service, dirt included."""
+    path = tmp_path_factory.mktemp("sample")
+    write_sample_data(path, num_profiles=150, num_albums=120, num_rows=6000)
+    return path
+
+
+@pytest.fixture(scope="session")
+def interactions(sample_dir):
+    return read_interactions(DataArguments(data_dir=str(sample_dir)))
+
+
+@pytest.fixture(scope="session")
+def fitted(interactions) -> tuple[Bert4RecProcessor, Split]:
+    split = Split("leave_one_out")
+    return fit_processor(interactions, split), split

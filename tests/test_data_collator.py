@@ -1,0 +1,205 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from bert4rec_hf import Bert4RecProcessor, DataCollatorForHistories, DataCollatorForItemMasking, DataError
+from bert4rec_hf.data_collator import keyed_uniform
+
+
+PROCESSOR = Bert4RecProcessor({"item_ids": list(range(100))})
+MASK = PROCESSOR.mask_token_id
+
+
+def make_collator(epoch=0, **kwargs):
+    collator = DataCollatorForItemMasking(PROCESSOR, **kwargs)
+    if epoch is not None:
+        collator.set_epoch(epoch)
+    return collator
+
+
+def rows_of(lengths, user_features=None):
+    generator = np.random.default_rng(0)
+    extra = {} if user_features is None else {"user_features": user_features}
+    return [
+        {"input_ids": generator.integers(3, 103, length).tolist(), "row": row, **extra}
+        for row, length in enumerate(lengths)
+    ]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=20),
+    probability=st.floats(0.001, 1),
+    last=st.floats(0, 1),
+    empty=st.floats(0, 1),
+    max_length=st.integers(2, 40),
+    window=st.sampled_from(["last", "random"]),
+    epoch=st.integers(0, 1000),
+)
+def test_every_row_has_a_target_and_unmasked_items_stay(lengths, probability, last, empty, max_length, window, epoch):
+    collator = make_collator(
+        epoch,
+        mlm_probability=probability,
+        last_item_probability=last,
+        empty_history_probability=empty,
+        max_length=max_length,
+        window=window,
+    )
+    rows = rows_of(lengths, user_features=[1])
+    batch = {name: values.numpy() for name, values in collator(rows).items()}
+    masked = batch["labels"] != -100
+    assert masked.any(1).all()
+    assert (batch["input_ids"][masked] == MASK).all()
+    assert not masked[batch["attention_mask"] == 0].any()
+    assert (batch["input_ids"][batch["attention_mask"] == 0] == PROCESSOR.pad_token_id).all()
+    restored = np.where(masked, batch["labels"], batch["input_ids"])
+    for row, items, length in zip(rows, restored, batch["attention_mask"].sum(1)):
+        piece, history = items[:length].tolist(), row["input_ids"]
+        assert 1 <= length <= max_length
+        assert any(history[start : start + length] == piece for start in range(len(history)))
+
+
+def test_share_of_masked_items_is_the_mask_probability():
+    batch = make_collator(mlm_probability=0.3, last_item_probability=0, max_length=200)(rows_of([200] * 500))
+    share = (batch["labels"] != -100).float().mean().item()
+    assert abs(share - 0.3) < 0.006  # four standard errors of 100,000 draws
+
+
+def test_mask_probability_of_one_masks_everything():
+    batch = make_collator(mlm_probability=1.0, last_item_probability=0)(rows_of([5, 3]))
+    assert (batch["input_ids"][batch["attention_mask"] == 1] == MASK).all()
+
+
+def test_last_item_rows_mask_the_last_item_and_no_other():
+    batch = make_collator(last_item_probability=1.0)(rows_of([5, 3, 1]))
+    assert (batch["labels"] != -100).nonzero().tolist() == [[0, 4], [1, 2], [2, 0]]
+    assert batch["input_ids"][0, 4] == batch["input_ids"][1, 2] == batch["input_ids"][2, 0] == MASK
+
+
+def test_share_of_last_item_rows_is_as_asked():
+    batch = make_collator(mlm_probability=1.0, last_item_probability=0.25)(rows_of([9] * 4000))
+    share = ((batch["labels"] != -100).sum(1) == 1).float().mean().item()
+    assert abs(share - 0.25) < 0.028
+
+
+def test_empty_histories_need_user_features():
+    collator = make_collator(empty_history_probability=1.0)
+    assert collator(rows_of([5, 5], user_features=[1, 2]))["input_ids"].tolist() == [[MASK], [MASK]]
+    assert collator(rows_of([5, 5]))["input_ids"].shape == (2, 5)
+
+
+def test_last_window_is_the_newest_items():
+    rows = rows_of([30, 4])
+    batch = make_collator(max_length=10)(rows)
+    items = torch.where(batch["labels"] != -100, batch["labels"], batch["input_ids"])
+    assert items[0].tolist() == rows[0]["input_ids"][-10:]
+    assert items[1, :4].tolist() == rows[1]["input_ids"]
+
+
+def test_random_windows_reach_every_place_of_a_history():
+    collator = make_collator(max_length=10, window="random")
+    rows = [{"input_ids": list(range(3, 33)), "row": row} for row in range(1000)]
+    batch = collator(rows)
+    first = torch.where(batch["labels"] != -100, batch["labels"], batch["input_ids"])[:, 0]
+    assert set(first.tolist()) == set(range(3, 24))
+
+
+def test_bert_masking_replaces_as_asked():
+    collator = make_collator(
+        mlm_probability=1.0, last_item_probability=0, max_length=100, mask_replace_prob=0.8, random_replace_prob=0.1
+    )
+    batch = collator(rows_of([100] * 200))
+    by_mask = (batch["input_ids"] == MASK).float().mean().item()
+    kept = (batch["input_ids"] == batch["labels"]).float().mean().item()
+    assert abs(by_mask - 0.8) < 0.012
+    assert abs(kept - 0.101) < 0.01  # a random item is the same one in a hundred times
+    assert batch["input_ids"].min() == MASK
+
+
+def test_unk_is_never_a_target():
+    rows = [{"input_ids": [2, 5, 2, 2], "row": row} for row in range(50)]
+    batch = make_collator(mlm_probability=1.0, last_item_probability=0)(rows)
+    assert set(batch["labels"].unique().tolist()) == {-100, 5}
+
+
+def test_draws_of_a_row_do_not_depend_on_the_rest_of_the_batch():
+    collator, rows = make_collator(mlm_probability=0.4), rows_of([8, 20, 5])
+    together, alone = collator(rows), collator(rows[2:])
+    assert torch.equal(together["input_ids"][2, :5], alone["input_ids"][0])
+
+
+def test_draws_differ_by_epoch_and_seed_and_repeat_with_them():
+    rows = rows_of([50] * 4)
+
+    def draw(epoch, seed):
+        return make_collator(epoch, seed=seed)(rows)["labels"]
+
+    assert torch.equal(draw(3, 7), draw(3, 7))
+    assert not torch.equal(draw(3, 7), draw(4, 7))
+    assert not torch.equal(draw(3, 7), draw(3, 8))
+
+
+def test_without_an_epoch_draws_follow_torchs_generator():
+    collator, rows = make_collator(epoch=None), rows_of([50] * 4)
+    torch.manual_seed(5)
+    first, second = collator(rows)["labels"], collator(rows)["labels"]
+    torch.manual_seed(5)
+    assert torch.equal(collator(rows)["labels"], first)
+    assert not torch.equal(second, first)
+
+
+def test_masking_is_the_same_with_workers_that_live_on():
+    dataset, collator = Dataset.from_list(rows_of([12] * 30)), make_collator(epoch=None)
+    loaders = [
+        DataLoader(dataset, batch_size=4, collate_fn=collator),
+        DataLoader(dataset, batch_size=4, collate_fn=collator, num_workers=2, persistent_workers=True),
+    ]
+    epochs = []
+    for epoch in range(2):
+        collator.set_epoch(epoch)
+        alone, with_workers = ([batch["input_ids"].tolist() for batch in loader] for loader in loaders)
+        assert alone == with_workers
+        epochs.append(alone)
+    assert epochs[0] != epochs[1]
+
+
+def test_keyed_numbers_are_uniform_and_independent():
+    numbers = keyed_uniform(np.arange(2000, dtype=np.uint64), 50, stream=0)
+    assert 0 <= numbers.min() and numbers.max() < 1
+    counts = np.histogram(numbers, 20, (0, 1))[0]
+    assert ((counts - 5000) ** 2 / 5000).sum() < 43.8  # chi-square, 19 degrees of freedom, p = 0.001
+    others = keyed_uniform(np.arange(2000, dtype=np.uint64), 50, stream=1)
+    for first, second in ((numbers[:-1], numbers[1:]), (numbers[:, :-1], numbers[:, 1:]), (numbers, others)):
+        assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.013
+
+
+def test_histories_collator_pads_and_does_nothing_else():
+    rows = [
+        {"input_ids": [5, 6, 7], "user_features": [1], "relevant": [9]},
+        {"input_ids": [], "user_features": [0], "relevant": [8, 4]},
+    ]
+    batch = DataCollatorForHistories(PROCESSOR)(rows)
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [0, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert batch["relevant"].tolist() == [[9, -100], [8, 4]]
+    assert batch["user_features"].tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mlm_probability": 0},
+        {"mlm_probability": 1.1},
+        {"last_item_probability": -0.1},
+        {"max_length": 1},
+        {"window": "first"},
+        {"mask_replace_prob": 0.8, "random_replace_prob": 0.3},
+    ],
+)
+def test_collator_refuses_what_makes_no_sense(wrong):
+    with pytest.raises(DataError):
+        make_collator(**wrong)

@@ -1,0 +1,313 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+import copy
+
+import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch.testing import assert_close
+
+from bert4rec_hf import Bert4RecConfig, Bert4RecForMaskedLM, Bert4RecModel, DataCollatorForItemMasking
+
+
+@pytest.fixture
+def inputs():
+    """Three histories of 8, 5 and 0 items, padded on the right."""
+    generator = torch.Generator().manual_seed(1)
+    input_ids = torch.randint(3, 53, (3, 8), generator=generator)
+    attention_mask = torch.tensor([[1] * 8, [1] * 5 + [0] * 3, [0] * 8])
+    return {
+        "input_ids": input_ids * attention_mask,
+        "attention_mask": attention_mask,
+        "user_features": torch.tensor([[1, 2], [0, 1], [2, 0]]),
+    }
+
+
+def labels_for(inputs):
+    labels = inputs["input_ids"].clone()
+    labels[:, ::2] = -100
+    return labels.masked_fill(inputs["attention_mask"] == 0, -100)
+
+
+def pad_left(inputs, more=0):
+    """The same histories, padded on the left, by `more` positions beyond the longest."""
+    rows, width = inputs["input_ids"].shape
+    padded = torch.zeros(rows, width + more, dtype=torch.long)
+    for row, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
+        padded[row, width + more - length :] = inputs["input_ids"][row, :length]
+    return {**inputs, "input_ids": padded, "attention_mask": (padded != 0).long()}
+
+
+def test_output_layer_is_the_item_embedding_after_save_and_load(model, tmp_path, inputs):
+    model.save_pretrained(tmp_path)
+    loaded = Bert4RecForMaskedLM.from_pretrained(tmp_path)
+    assert loaded.decoder.weight.data_ptr() == loaded.get_input_embeddings().weight.data_ptr()
+    assert torch.equal(loaded.score(**inputs), model.score(**inputs))
+    assert torch.equal(loaded.get_input_embeddings().item_features, model.get_input_embeddings().item_features)
+
+
+def test_output_layer_is_its_own_when_not_tied(config):
+    config.tie_word_embeddings = False
+    model = Bert4RecForMaskedLM(config)
+    assert model.decoder.weight.data_ptr() != model.get_input_embeddings().weight.data_ptr()
+
+
+def test_base_model_loads_from_the_checkpoint_of_the_whole_one(model, tmp_path, inputs):
+    model.save_pretrained(tmp_path)
+    base = Bert4RecModel.from_pretrained(tmp_path).eval()
+    assert torch.equal(base(**inputs).last_hidden_state, model.model(**inputs).last_hidden_state)
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "flex_attention"])
+def test_attention_implementations_agree(model, inputs, implementation):
+    other = copy.deepcopy(model)
+    model.set_attn_implementation("eager")
+    other.set_attn_implementation(implementation)
+    assert_close(other.score(**inputs), model.score(**inputs), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_recommendations_depend_neither_on_padding_nor_on_the_rest_of_the_batch(config, inputs, norm_first):
+    config.norm_first = norm_first
+    model = Bert4RecForMaskedLM(config).eval()
+    together = model.score(**inputs)
+    assert_close(model.score(**pad_left(inputs)), together, atol=1e-5, rtol=0)
+    assert_close(model.score(**pad_left(inputs, more=3)), together, atol=1e-5, rtol=0)
+    for row, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
+        alone = {name: values[row : row + 1] for name, values in inputs.items()}
+        alone["input_ids"], alone["attention_mask"] = alone["input_ids"][:, :length], None
+        assert_close(model.score(**alone)[0], together[row], atol=1e-5, rtol=0)
+
+
+def test_hidden_states_do_not_depend_on_padding(model, inputs):
+    right = model.model(**inputs).last_hidden_state
+    left = model.model(**pad_left(inputs)).last_hidden_state
+    assert_close(left[1, 3:], right[1, :5], atol=1e-5, rtol=0)
+
+
+def test_loss_does_not_depend_on_padding(model, inputs):
+    labels = labels_for(inputs)
+    loss = model(**inputs, labels=labels).loss
+    moved = torch.full_like(labels, -100)
+    moved[0], moved[1, 3:] = labels[0], labels[1, :5]
+    assert_close(model(**pad_left(inputs), labels=moved).loss, loss)
+
+
+def test_training_and_serving_see_the_same_state_at_a_masked_last_item(model, processor):
+    collator = DataCollatorForItemMasking(
+        processor, last_item_probability=1.0, empty_history_probability=0, max_length=12
+    )
+    rows = [{"input_ids": list(range(3, 3 + n)), "user_features": [1, 2], "row": n} for n in (12, 4, 2, 1)]
+    batch = collator(rows)
+    labels = batch.pop("labels")
+    logits = model(**batch).logits[labels != -100].clone()
+    logits[:, :3] = -torch.inf
+    for row, trained in zip(rows, logits.log_softmax(-1)):
+        history = torch.tensor([row["input_ids"][:-1]], dtype=torch.long)
+        served = model.score(history, user_features=torch.tensor([[1, 2]]))[0]
+        assert_close(served, trained, atol=1e-5, rtol=0)
+
+
+def test_the_encoder_sees_the_newest_items_of_a_long_history(model):
+    history = torch.arange(3, 33)[None]
+    assert torch.equal(model.score(history), model.score(history[:, -11:]))
+    assert not torch.equal(model.score(history), model.score(history[:, -10:]))
+
+
+def test_special_tokens_are_never_scored(model, inputs):
+    scores = model.score(**inputs)
+    assert scores[:, :3].isneginf().all()
+    assert_close(scores[:, 3:].exp().sum(1), torch.ones(3))
+    assert model.recommend(**inputs, k=50).item_ids.min() == 3
+
+
+def test_seen_items_are_left_out_only_on_request_and_of_the_whole_history(model):
+    history = torch.arange(3, 43)[None]  # longer than the encoder sees
+    assert set(model.recommend(history, k=50).item_ids[0].tolist()) == set(range(3, 53))
+    unseen = model.recommend(history, k=10, exclude_seen=True).item_ids[0].tolist()
+    assert sorted(unseen) == list(range(43, 53))
+
+
+def test_ids_under_padding_are_not_seen(model):
+    history, attention_mask = torch.tensor([[5, 6, 7]]), torch.tensor([[1, 1, 0]])
+    recommended = model.recommend(history, attention_mask, k=48, exclude_seen=True).item_ids[0].tolist()
+    assert 7 in recommended and 5 not in recommended
+
+
+def test_candidates_are_the_only_items_recommended(model, inputs):
+    one_list = model.recommend(**inputs, k=2, candidate_ids=torch.tensor([9, 20, 9]))
+    assert {tuple(sorted(row)) for row in one_list.item_ids.tolist()} == {(9, 20)}
+    each = torch.tensor([[4, 5], [6, 7], [8, 9]])
+    assert torch.equal(model.recommend(**inputs, k=2, candidate_ids=each).item_ids.sort().values, each)
+
+
+@pytest.mark.parametrize(
+    "k, limits", [(51, {}), (0, {}), (48, {"exclude_seen": True}), (3, {"candidate_ids": [4, 5]})]
+)
+def test_k_beyond_the_recommendable_items_is_an_error(model, k, limits):
+    limits = {name: torch.tensor(value) if name == "candidate_ids" else value for name, value in limits.items()}
+    with pytest.raises(ValueError, match=f"k is {k}"):
+        model.recommend(torch.tensor([[3, 4, 5]]), k=k, **limits)
+
+
+def test_scores_are_the_log_probabilities_of_the_items(model, inputs):
+    recommended = model.recommend(**inputs, k=5)
+    assert_close(recommended.scores, model.score(**inputs).gather(1, recommended.item_ids))
+    assert (recommended.scores.diff(dim=1) <= 0).all()
+
+
+def test_item_embedding_is_id_plus_the_mean_of_each_feature(model):
+    embeddings = model.get_input_embeddings()
+    genre, keyword = (bag.weight for bag in embeddings.feature_embeddings)
+    item = 3 + 5  # "i5": genre 2, keywords 2 and 3
+    expected = embeddings.weight[item] + genre[2] + (keyword[2] + keyword[3]) / 2
+    assert_close(embeddings(torch.tensor([item]))[0], expected)
+    assert_close(embeddings(torch.tensor([3]))[0], embeddings.weight[3] + genre[1])  # "i0" has no keyword
+    many = torch.arange(53).repeat(2)  # more positions than items: pooled by item
+    assert_close(embeddings(many)[item], expected)
+
+
+def test_special_tokens_have_no_features(model):
+    embeddings = model.get_input_embeddings()
+    assert_close(embeddings(torch.tensor([0, 1, 2])), embeddings.weight[:3])
+
+
+def test_missing_user_features_add_nothing(model, inputs):
+    nothing = {**inputs, "user_features": torch.zeros(3, 2, dtype=torch.long)}
+    assert torch.equal(model.score(**nothing), model.score(inputs["input_ids"], inputs["attention_mask"]))
+    assert not torch.equal(model.score(**inputs), model.score(**nothing))
+
+
+def test_features_reach_the_output_layer_when_asked_for(config, processor, inputs):
+    config.head_item_features = True
+    model = Bert4RecForMaskedLM(config).eval()
+    no_history = torch.zeros(1, 0, dtype=torch.long)
+    before = model.score(no_history)
+    model.set_item_features(processor.item_features())
+    after = model.score(no_history)
+    assert not torch.allclose(before, after)
+    model(**inputs, labels=labels_for(inputs)).loss.backward()
+    assert all(bag.weight.grad.abs().sum() > 0 for bag in model.get_input_embeddings().feature_embeddings)
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(53, 3), torch.full((53, 4), 9), torch.full((53, 4), -1)])
+def test_item_features_that_do_not_fit_are_refused(model, wrong):
+    with pytest.raises(ValueError, match="item.features?"):
+        model.set_item_features(wrong)
+
+
+def test_loss_is_the_cross_entropy_at_the_labelled_positions(model, inputs):
+    labels = labels_for(inputs)
+    logits = model(**inputs).logits
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    output = model(**inputs, labels=labels)
+    assert_close(output.loss, expected)
+    assert output.logits is None
+    parameters = list(model.parameters())
+    for mine, reference in zip(
+        torch.autograd.grad(output.loss, parameters), torch.autograd.grad(expected, parameters)
+    ):
+        assert_close(mine, reference, atol=1e-6, rtol=1e-4)
+
+
+def test_loss_is_divided_by_num_items_in_batch(model, inputs):
+    labels = labels_for(inputs)
+    mean = model(**inputs, labels=labels).loss
+    assert_close(model(**inputs, labels=labels, num_items_in_batch=100).loss, mean * (labels != -100).sum() / 100)
+
+
+def test_a_batch_without_labels_has_a_loss_of_zero(model, inputs):
+    loss = model(**inputs, labels=torch.full_like(inputs["input_ids"], -100)).loss
+    loss.backward()
+    assert loss == 0
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(model, inputs):
+    labels = labels_for(inputs)
+    plain = torch.autograd.grad(model(**inputs, labels=labels).loss, list(model.parameters()))
+    model.activation_checkpointing_enable()
+    model.train()
+    model.set_attn_implementation("eager")
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    model(**inputs, labels=labels).loss.backward()
+    for parameter, gradient in zip(model.parameters(), plain):
+        assert_close(parameter.grad, gradient, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [60, 40])
+def test_resizing_keeps_tie_bias_features_and_vocab_size_right(model, size):
+    kept = min(size, 53)
+    weight, bias = model.decoder.weight[:kept].clone(), model.decoder.bias[:kept].clone()
+    features = model.get_input_embeddings().item_features[:kept].clone()
+    model.resize_token_embeddings(size)
+    embeddings = model.get_input_embeddings()
+    assert model.config.vocab_size == embeddings.num_embeddings == model.decoder.out_features == size
+    assert model.decoder.weight.data_ptr() == embeddings.weight.data_ptr()
+    assert torch.equal(model.decoder.weight[:kept], weight) and torch.equal(model.decoder.bias[:kept], bias)
+    assert embeddings.item_features.shape == (size, 4)
+    assert torch.equal(embeddings.item_features[:kept], features) and not embeddings.item_features[kept:].any()
+    assert model.score(torch.tensor([[3, 4]])).shape == (1, size)
+
+
+def test_resized_model_survives_save_and_load(model, tmp_path):
+    model.resize_token_embeddings(60)
+    model.save_pretrained(tmp_path)
+    history = torch.tensor([[3, 4]])
+    assert_close(Bert4RecForMaskedLM.from_pretrained(tmp_path).score(history), model.score(history))
+
+
+def test_hidden_states_and_attentions_come_on_request(model, inputs):
+    model.set_attn_implementation("eager")
+    output = model(**inputs, output_hidden_states=True, output_attentions=True)
+    assert len(output.hidden_states) == 3 and output.hidden_states[0].shape == (3, 8, 32)
+    assert len(output.attentions) == 2 and output.attentions[0].shape == (3, 2, 8, 8)
+    assert model(**inputs).hidden_states is None
+    assert len(model(**inputs, return_dict=False)) == 1
+
+
+def test_inputs_embeds_stand_for_input_ids(model, inputs):
+    embeds = model.get_input_embeddings()(inputs["input_ids"])
+    given = model(**{**inputs, "input_ids": None}, inputs_embeds=embeds).logits
+    assert torch.equal(given, model(**inputs).logits)
+
+
+def test_bf16_is_close(model, inputs):
+    scores = model.score(**inputs)
+    close = copy.deepcopy(model).to(torch.bfloat16).score(**inputs)
+    assert close.dtype == torch.float32
+    assert (close[:, 3:] - scores[:, 3:]).abs().mean() < 0.1
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(**inputs, labels=labels_for(inputs)).loss
+    loss.backward()
+    assert_close(loss, model(**inputs, labels=labels_for(inputs)).loss, atol=0.1, rtol=0.05)
+
+
+def test_compiled_model_gives_the_same(model, inputs):
+    compiled = torch.compile(model.model, backend="aot_eager", fullgraph=True)
+    assert_close(compiled(**inputs).last_hidden_state, model.model(**inputs).last_hidden_state, atol=1e-5, rtol=0)
+
+
+def test_too_long_a_sequence_is_refused(model):
+    with pytest.raises(ValueError, match="13 positions, the model 12"):
+        model(torch.arange(3, 16)[None])
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"hidden_size": 30, "num_attention_heads": 4}, "multiple of num_attention_heads"),
+        ({"max_position_embeddings": 1}, "max_position_embeddings is 1"),
+        ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob"),
+        ({"item_features": [{"name": "genre"}]}, "item feature"),
+        ({"user_features": [{"name": "age"}]}, "user feature"),
+    ],
+)
+def test_config_refuses_what_does_not_fit(wrong, words):
+    with pytest.raises(StrictDataclassError, match=words):
+        Bert4RecConfig(**wrong)
+
+
+def test_config_survives_save_and_load(config, tmp_path):
+    config.save_pretrained(tmp_path)
+    assert Bert4RecConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
