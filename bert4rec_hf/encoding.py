@@ -26,6 +26,10 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
     train = split.rows(interactions)["train"]
     keep_user, keep_item = k_core(interactions, train, interactions.arguments.min_events)
     train &= keep_user[interactions.user] & keep_item[interactions.item]
+    if interactions.arguments.min_events > 1:
+        few = f"fewer than {interactions.arguments.min_events} training events, left out"
+        interactions.counts[f"users with {few}"] = int((~keep_user).sum())
+        interactions.counts[f"items with {few}"] = int((~keep_item).sum())
     items = np.unique(interactions.item[train])
     users = np.unique(interactions.user[train])
     vocabulary = {"item_ids": interactions.item_ids.take(pa.array(items)).to_pylist()}
@@ -113,6 +117,8 @@ def _encode(
     """A data set with one row for each of `users` (codes, sorted) of the `history` rows of the log."""
     tokens = token_ids(interactions, processor)[interactions.item]
     unknown = history & (tokens < 0)
+    if unknown.any():
+        interactions.counts["events of histories outside the vocabulary"] = int(unknown.sum())
     if processor.unknown_items == "skip":
         history = history & ~unknown
     elif processor.unknown_items == "unk":
@@ -125,19 +131,11 @@ def _encode(
         )
     rows = np.searchsorted(users, interactions.user[history])
     input_ids = _lists(rows, tokens[history], len(users))
+    columns = {"input_ids": input_ids, "row": pa.array(users, pa.int64()), **columns}
     user_features = _user_features(interactions, processor)[users]
-    width = user_features.shape[1]
-    table = pa.table(
-        {
-            "input_ids": input_ids,
-            "user_features": pa.FixedSizeListArray.from_arrays(pa.array(user_features.ravel()), width)
-            if width
-            else pa.array([[]] * len(users), pa.list_(pa.int32())),
-            "row": users.astype(np.int64),
-            **columns,
-        }
-    )
-    return Dataset(table)
+    if user_features.shape[1]:
+        columns["user_features"] = pa.FixedSizeListArray.from_arrays(user_features.ravel(), user_features.shape[1])
+    return Dataset(pa.table(columns))
 
 
 def encode_training(interactions: Interactions, processor: Bert4RecProcessor, split: Split) -> Dataset:
@@ -169,7 +167,8 @@ def encode_evaluation(
     targets = targets & keep_user[interactions.user]
     users = np.unique(interactions.user[targets])
     if not len(users):
-        raise DataError(f"nobody is left to evaluate: no {subset} rows under the split {split}.")
+        hint = " (see --validation_days)" if subset == "validation" and split.split == "temporal" else ""
+        raise DataError(f"nobody is left to evaluate: no {subset} rows under the split {split}{hint}.")
     tokens = token_ids(interactions, processor)
     tokens = np.where(tokens < 0, processor.vocab_size + np.arange(len(tokens), dtype=np.int32), tokens)
     pairs = np.unique(
@@ -184,4 +183,5 @@ def encode_histories(interactions: Interactions, processor: Bert4RecProcessor, u
     The whole histories of `users` as a data set: `input_ids`, `user_features`, `row`. The users are codes, sorted and
     distinct; -1 is a user nobody knows.
     """
+    users = np.asarray(users)
     return _encode(interactions, processor, np.isin(interactions.user, users), users)

@@ -156,17 +156,17 @@ def evaluate(
 
 
 def metrics_table(evaluation: dict) -> str:
-    """The result of [`evaluate`] as a Markdown table, a row a recommender."""
+    """The result of [`evaluate`] as a Markdown table, a column a recommender."""
     results = evaluation["results"]
-    columns = list(next(iter(results.values())))
-    width = max(map(len, results))
+    metrics = list(next(iter(results.values())))
+    width = max(map(len, metrics))
     lines = [
-        f"| {'':{width}} | {' | '.join(columns)} |",
-        f"|{'-' * (width + 2)}|{'|'.join('-' * (len(column) + 2) for column in columns)}|",
+        f"| {'':{width}} | {' | '.join(results)} |",
+        f"|{'-' * (width + 2)}|{'|'.join('-' * (len(name) + 1) + ':' for name in results)}|",
     ]
-    for name, metrics in results.items():
-        values = " | ".join(f"{metrics[column]:>{len(column)}.4f}" for column in columns)
-        lines.append(f"| {name:{width}} | {values} |")
+    for metric in metrics:
+        values = " | ".join(f"{result[metric]:>{len(name)}.4f}" for name, result in results.items())
+        lines.append(f"| {metric:{width}} | {values} |")
     return "\n".join(lines)
 
 

@@ -215,9 +215,8 @@ def _add_item_tables(interactions: Interactions, items: "_Source | None", keywor
         if weighted:
             weight = _numbers(source, table, args.keyword_value_column)
             light = ~(weight >= args.keyword_min_value)
-            counts[f"rows of {source.name} with {args.keyword_value_column} below {args.keyword_min_value:g}"] = int(
-                light.sum()
-            )
+            step = f"with {args.keyword_value_column} below {args.keyword_min_value:g}, left out"
+            counts[f"rows of {os.path.basename(source.name)} {step}"] = int(light.sum())
             item = np.where(light, -1, item)
             heaviest_first = np.argsort(-weight, kind="stable")
             table, item = table.take(pa.array(heaviest_first)), item[heaviest_first]
@@ -243,7 +242,7 @@ def _add_profiles(interactions: Interactions, profiles: "_Source"):
     table = profiles.read([args.user_column, *args.user_features])
     ids, codes = _ids(profiles, table, args.user_column, allow_null=True)
     ids = _as_type(ids, interactions.user_ids.type)
-    counts[f"rows of {profiles.name} without an id"] = int((codes < 0).sum())
+    counts[f"rows of {os.path.basename(profiles.name)} without an id"] = int((codes < 0).sum())
     # Profiles without a single event are users too: they are recommended from what is known of them.
     users = pc.unique(pa.concat_arrays([interactions.user_ids, ids])).drop_null()
     users = users.take(pc.sort_indices(users))
@@ -302,6 +301,11 @@ class _Source:
         try:
             if file.endswith(".parquet"):
                 return pa.parquet.read_schema(file).names
+            with open(file, "rb") as stream:
+                if b"\0" in stream.read(4096):
+                    raise DataError(
+                        f"{file}: the file is not UTF-8 text; convert it, for example with iconv -t UTF-8."
+                    )
             with pa.csv.open_csv(file, **self._csv_options()) as reader:
                 return reader.schema.names
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
@@ -414,9 +418,9 @@ def _as_type(ids: pa.Array, id_type: pa.DataType) -> pa.Array:
 def _join(source: _Source, table: pa.Table, column: str, known: pa.Array, counts: dict) -> np.ndarray:
     """For each row of a side table the code of its id among the known ones, -1 where it is none of them."""
     ids, codes = _ids(source, table, column, allow_null=True)
-    counts[f"rows of {source.name} without an id"] = int((codes < 0).sum())
+    counts[f"rows of {os.path.basename(source.name)} without an id"] = int((codes < 0).sum())
     known_codes = pc.index_in(_as_type(ids, known.type), known).fill_null(-1).to_numpy().astype(np.int32)
-    counts[f"items of {source.name} without events"] = int((known_codes < 0).sum())
+    counts[f"items of {os.path.basename(source.name)} without events"] = int((known_codes < 0).sum())
     return np.append(known_codes, np.int32(-1))[codes]
 
 

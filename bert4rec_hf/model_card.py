@@ -31,7 +31,7 @@ def write_model_card(
     Args:
         evaluation (`dict`, *optional*): the result of [`evaluate`].
         model_name (`str`, *optional*, defaults to `"BERT4Rec"`): the heading.
-        model_id (`str`, *optional*): what the example loads; by default the folder's name.
+        model_id (`str`, *optional*): what the example loads; by default the folder, of an absolute path its name.
     """
     vocabulary, config = processor.vocabulary, model.config
     history = vocabulary["item_ids"][:2]
@@ -67,7 +67,7 @@ def write_model_card(
         ),
         template_path=os.path.join(os.path.dirname(__file__), "model_card_template.md"),
         model_name=model_name,
-        model_id=model_id or os.path.basename(os.path.abspath(save_dir)),
+        model_id=model_id or (os.path.basename(save_dir) if os.path.isabs(save_dir) else save_dir),
         example_history=repr(history),
         example_profile=f", [{profile!r}]" if profile else "",
         data_table=_rows(data),

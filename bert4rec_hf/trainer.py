@@ -111,6 +111,12 @@ class Bert4RecTrainer(Trainer):
             )
         return None, top.item_ids, relevant
 
+    def _issue_warnings_after_load(self, load_result):
+        # The output layer is not in the file when it is the item embedding, which is; no reason to worry anyone.
+        if self.model.config.tie_word_embeddings and "decoder.weight" in load_result.missing_keys:
+            load_result.missing_keys.remove("decoder.weight")
+        super()._issue_warnings_after_load(load_result)
+
     def _ranking_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         scores = ranking_scores(prediction.predictions, prediction.label_ids, self.k)
         return {name: float(np.nanmean(values)) for name, values in scores.items()}

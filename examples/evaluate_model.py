@@ -49,7 +49,6 @@ def main():
     if vars(split) != processor.split:
         print(f"note: trained under another split ({Split(**processor.split)}); test rows may have been trained on.")
     interactions = read_interactions(data_args)
-    print(interactions.summary())
     evaluation = evaluate(
         model,
         processor,
@@ -61,6 +60,7 @@ def main():
         args.recent_days,
         args.eval_batch_size,
     )
+    print(interactions.summary())
     print(
         f"{evaluation['num_users']} users, {evaluation['num_targets']} targets, "
         f"{evaluation['unknown_targets']:.1%} of them outside the vocabulary (misses); split {split}, {args.subset}"

@@ -49,8 +49,8 @@ def main():
         args.exclude_seen,
         args.eval_batch_size,
     )
-    for step, count in counts.items():
-        print(f"{count:>12,}  {step}")
+    interactions.counts.update(counts)
+    print(interactions.summary())
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ def main():
             metric_for_best_model=f"ndcg@{args.k[0]}" if args.do_eval else None,
             bf16=args.bf16,
             dataloader_pin_memory=torch.cuda.is_available(),
-            gradient_checkpointing=args.gradient_checkpointing,
+            activation_checkpointing=args.gradient_checkpointing,
             report_to="none",
         ),
         train_dataset=train_dataset,

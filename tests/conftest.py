@@ -20,6 +20,9 @@ from bert4rec_hf import (
 )
 
 
+torch.set_num_threads(1)  # the models of the tests are too small for more
+
+
 @pytest.fixture
 def processor() -> Bert4RecProcessor:
     """Fifty items, "i0" to "i49", with a genre and up to three keywords; users with a sex and an age."""
