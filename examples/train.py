@@ -80,7 +80,7 @@ class RunArguments:
     max_steps: int = field(default=-1, metadata={"help": "Steps, instead of epochs."})
     train_batch_size: int = field(default=128, metadata={"help": "Users a step."})
     gradient_accumulation_steps: int = field(default=1, metadata={"help": "Batches a step."})
-    learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of AdamW."})
+    learning_rate: float = field(default=2e-3, metadata={"help": "Peak learning rate of AdamW."})
     weight_decay: float = field(default=1e-2, metadata={"help": "Weight decay of AdamW."})
     warmup_ratio: float = field(default=0.1, metadata={"help": "Share of the steps that warm up; linear decay after."})
     num_workers: int = field(default=0, metadata={"help": "Processes that make batches."})
