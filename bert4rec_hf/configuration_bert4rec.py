@@ -15,13 +15,13 @@ class Bert4RecConfig(PreTrainedConfig):
     Args:
         vocab_size (`int`, *optional*, defaults to 1000):
             Number of token ids: PAD, MASK, UNK and one for each item.
-        hidden_size (`int`, *optional*, defaults to 256):
+        hidden_size (`int`, *optional*, defaults to 128):
             Width of the embeddings and of the encoder.
         num_hidden_layers (`int`, *optional*, defaults to 2):
             Number of encoder layers.
         num_attention_heads (`int`, *optional*, defaults to 4):
             Number of attention heads of a layer; `hidden_size` must be a multiple of it.
-        intermediate_size (`int`, *optional*, defaults to 1024):
+        intermediate_size (`int`, *optional*, defaults to 512):
             Width of the feed-forward part of a layer.
         hidden_act (`str`, *optional*, defaults to `"gelu"`):
             Activation of the feed-forward part and of the head's transform.
@@ -64,10 +64,10 @@ class Bert4RecConfig(PreTrainedConfig):
     model_type = "bert4rec"
 
     vocab_size: int = 1000
-    hidden_size: int = 256
+    hidden_size: int = 128
     num_hidden_layers: int = 2
     num_attention_heads: int = 4
-    intermediate_size: int = 1024
+    intermediate_size: int = 512
     hidden_act: str = "gelu"
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.0

@@ -28,7 +28,7 @@ def main():
     train(
         *("--data_dir", DATA_DIR, "--save_dir", MODEL_DIR, "--split", "temporal", "--cutoff", "2022-04-01"),
         *("--hidden_size", "64", "--num_head", "2", "--max_length", "64", "--mlm_probability", "0.3"),
-        *("--epochs", "60", "--train_batch_size", "32", "--resume"),
+        *("--epochs", "40", "--train_batch_size", "32", "--learning_rate", "3e-3", "--k", "10", "25", "--resume"),
     )
 
     # 3. Load the checkpoint in a fresh process and recommend to two children what to watch next

@@ -42,7 +42,7 @@ class ModelArguments:
     """Sizes of the model."""
 
     max_length: int = field(default=128, metadata={"help": "Longest sequence, the appended MASK included."})
-    hidden_size: int = field(default=256, metadata={"help": "Width of the encoder."})
+    hidden_size: int = field(default=128, metadata={"help": "Width of the encoder."})
     num_layers: int = field(default=2, metadata={"help": "Encoder layers."})
     num_head: int = field(default=4, metadata={"help": "Attention heads."})
     intermediate_size: int | None = field(
