@@ -18,15 +18,16 @@ _import_structure = {
         "Bert4RecRecommendationOutput",
     ],
     "processing_bert4rec": ["Bert4RecProcessor"],
-    "interactions": ["DataArguments", "DataError", "Interactions", "read_interactions"],
+    "tables": ["DataError"],
+    "interactions": ["DataArguments", "Interactions", "read_interactions"],
     "splits": ["Split"],
     "encoding": ["encode_evaluation", "encode_histories", "encode_training", "fit_processor"],
     "data_collator": ["DataCollatorForHistories", "DataCollatorForItemMasking"],
     "evaluation": ["check_k", "evaluate", "metrics_table", "recommend_all", "write_submission"],
-    "trainer": ["Bert4RecTrainer", "check_save_dir", "load_checkpoint"],
+    "trainer": ["Bert4RecTrainer", "check_save_dir", "load_checkpoint", "load_processor"],
     "model_card": ["write_model_card"],
     "sample_data": ["write_sample_data"],
-    "arguments": ["parse_arguments", "run"],
+    "arguments": ["check_output_file", "parse_arguments", "run"],
 }
 _module_of = {name: module for module, names in _import_structure.items() for name in names}
 

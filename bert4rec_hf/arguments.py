@@ -11,8 +11,8 @@ import yaml
 from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser
 
-from .interactions import DataError
-from .processing_bert4rec import Bert4RecProcessor
+from .tables import DataError
+from .trainer import load_processor
 
 
 def parse_arguments(*dataclass_types, description: str | None = None, from_checkpoint: bool = False) -> tuple:
@@ -27,47 +27,57 @@ def parse_arguments(*dataclass_types, description: str | None = None, from_check
         dataclass_types, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     args = sys.argv[1:]
-    known = {action.dest: action for action in parser._actions}
-    defaults = {}
     if args and args[0].endswith((".yaml", ".yml", ".json")):
-        defaults = _read_defaults(args.pop(0))
-    for name in defaults:
-        if name not in known:
-            raise DataError(f"{name!r} is no argument of this script; see --help.")
+        values = _read_values(args.pop(0))
+        for name in values:
+            if f"--{name}" not in parser._option_string_actions:
+                raise DataError(f"{name!r} is no argument of this script; see --help.")
+        args = _as_flags(values) + args
     if from_checkpoint:
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        first.add_argument("--model_dir", default=defaults.get("model_dir"))
+        first.add_argument("--model_dir", "--model-dir")
         model_dir = first.parse_known_args(args)[0].model_dir
         if model_dir is not None:
-            defaults = {**_checkpoint_defaults(model_dir), **defaults}
-    for name, value in defaults.items():
-        if name in known:  # predict.py has no use for a checkpoint's split
-            known[name].required = False
-            parser.set_defaults(**{name: value})
+            processor = load_processor(model_dir)
+            values = {**(processor.data or {}), **(processor.split or {})}
+            known = {name: value for name, value in values.items() if f"--{name}" in parser._option_string_actions}
+            args = _as_flags(known) + args
     return parser.parse_args_into_dataclasses(args)
 
 
-def _read_defaults(file: str) -> dict:
+def _as_flags(values: dict) -> list[str]:
+    """Names and values as flags before the others, so that they are checked alike and overruled."""
+    flags = []
+    for name, value in values.items():
+        if isinstance(value, list):
+            flags += [f"--{name}", *(map(str, value) if value else ["none"])]
+        elif value is not None:
+            flags.append(f"--{name}={value}")
+    return flags
+
+
+def _read_values(file: str) -> dict:
     try:
         with open(file, encoding="utf-8") as stream:
-            defaults = json.load(stream) if file.endswith(".json") else yaml.safe_load(stream)
+            values = json.load(stream) if file.endswith(".json") else yaml.safe_load(stream)
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}.") from None
     except (ValueError, yaml.YAMLError) as error:
         raise DataError(f"{file}: {' '.join(str(error).split())}") from None
-    if not isinstance(defaults, dict):
+    if not isinstance(values, dict):
         raise DataError(f"{file}: it must hold names and values, as in 'epochs: 10'.")
-    return defaults
+    return values
 
 
-def _checkpoint_defaults(model_dir: str) -> dict:
-    if os.path.exists(model_dir) and not os.path.exists(os.path.join(model_dir, "processor_config.json")):
-        raise DataError(f"{model_dir} holds no checkpoint: no processor_config.json.")
-    try:
-        processor = Bert4RecProcessor.from_pretrained(model_dir)
-    except OSError as error:
-        raise DataError(f"{model_dir}: {str(error).splitlines()[0]}") from None
-    return {**(processor.data or {}), **(processor.split or {})}
+def check_output_file(path: str | None):
+    """
+    Checks that a file can be written before any work is done for it.
+
+    Raises:
+        `DataError`: if its folder does not exist, or it is a folder itself.
+    """
+    if path is not None and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or ".")):
+        raise DataError(f"{path} cannot be written: its folder does not exist, or it is a folder itself.")
 
 
 def run(main: Callable[[], None]):

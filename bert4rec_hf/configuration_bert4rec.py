@@ -88,10 +88,15 @@ class Bert4RecConfig(PreTrainedConfig):
         self.item_features = self.item_features or []
         self.user_features = self.user_features or []
         if self.initializer_range is None:
-            self.initializer_range = 0.5 / self.hidden_size**0.5
+            self.initializer_range = 0.5 / max(self.hidden_size, 1) ** 0.5
         super().__post_init__(**kwargs)
 
     def validate_sizes(self):
+        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.vocab_size <= max(self.pad_token_id, self.mask_token_id, self.unk_token_id):
+            raise ValueError(f"vocab_size is {self.vocab_size}; it must hold PAD, MASK and UNK.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads "
@@ -104,6 +109,8 @@ class Bert4RecConfig(PreTrainedConfig):
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1).")
+        if self.layer_norm_eps <= 0:
+            raise ValueError(f"layer_norm_eps is {self.layer_norm_eps}; it must be above 0.")
 
     def validate_features(self):
         for feature in self.item_features or []:

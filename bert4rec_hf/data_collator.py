@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from .interactions import DataError
 from .processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from .tables import DataError
 
 
 def keyed_uniform(keys: np.ndarray, size: int, stream: int) -> np.ndarray:
@@ -145,18 +145,21 @@ class DataCollatorForItemMasking:
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
         flat, total = _flatten([row["input_ids"] for row in features])
+        if not total.all():
+            raise DataError(f"row {int(total.argmin())} of a batch has no items; leave such rows out of training.")
         first = np.cumsum(total) - total
         keys = self._keys(features)
         draws = keyed_uniform(keys, 4, stream=0).T
         only_last = draws[0] < self.last_item_probability
+        only_one = (draws[3] * total).astype(np.int64)
         empty = (draws[1] < self.empty_history_probability) & bool(len(features[0].get("user_features", ())))
+        empty &= flat[first + only_one] >= NUM_SPECIAL_TOKENS
 
         length = np.minimum(total, self.max_length)
         skipped = total - length
         if self.window == "random":
             skipped = (draws[2] * (skipped + 1)).astype(np.int64)
-        skipped = np.where(empty, (draws[3] * total).astype(np.int64), skipped)
-        length = np.where(empty, np.minimum(length, 1), length)
+        skipped, length = np.where(empty, only_one, skipped), np.where(empty, 1, length)
 
         input_ids = _pad(flat, first + skipped, length, self.processor.pad_token_id)
         columns = np.arange(input_ids.shape[1])
@@ -165,7 +168,8 @@ class DataCollatorForItemMasking:
         # The lowest draw of a row is masked whatever it is: no row goes without a target.
         lowest = np.where(maskable, uniform, 2.0).argmin(1)[:, None]
         masked = maskable & ((uniform < self.mlm_probability) | (columns == lowest))
-        masked = np.where(only_last[:, None], maskable & (columns == length[:, None] - 1), masked)
+        last = np.where(maskable, columns, -1).max(1)[:, None]
+        masked = np.where(only_last[:, None], columns == last, masked)
 
         labels = np.where(masked, input_ids, -100)
         replaced = keyed_uniform(keys, input_ids.shape[1], stream=2)

@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from .interactions import DataError, Interactions
+from .interactions import Interactions
 from .processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor, normalize_value
-from .splits import Split, history_and_targets, k_core
+from .splits import Split, history_and_targets, training_rows
+from .tables import DataError, ids_as
 
 
 def fit_processor(interactions: Interactions, split: Split, unknown_items: str = "skip") -> Bert4RecProcessor:
@@ -23,9 +24,7 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
     Raises:
         `DataError`: if no row, user or item is left to train on.
     """
-    train = split.rows(interactions)["train"]
-    keep_user, keep_item = k_core(interactions, train, interactions.arguments.min_events)
-    train &= keep_user[interactions.user] & keep_item[interactions.item]
+    train, keep_user, keep_item = training_rows(interactions, split)
     if interactions.arguments.min_events > 1:
         few = f"fewer than {interactions.arguments.min_events} training events, left out"
         interactions.counts[f"users with {few}"] = int((~keep_user).sum())
@@ -72,6 +71,11 @@ def _normalized(values: pa.Array) -> tuple[np.ndarray, list[str]]:
     return encoded.indices.fill_null(len(texts) - 1).to_numpy().astype(np.int64), texts
 
 
+def history_lengths(dataset: Dataset) -> np.ndarray:
+    """Number of items of each row of an encoded data set, `(num_rows,)`."""
+    return pc.list_value_length(dataset.with_format("arrow")[:]["input_ids"]).to_numpy()
+
+
 def _rows_of_values(
     codes: np.ndarray, value_ids: np.ndarray, items: np.ndarray, max_values: int
 ) -> tuple[list[list[int]], int]:
@@ -95,8 +99,8 @@ def _lists(codes: np.ndarray, values: np.ndarray, size: int) -> pa.ListArray:
 
 def token_ids(interactions: Interactions, processor: Bert4RecProcessor) -> np.ndarray:
     """Token id of each item code, `(num_items,)`; -1 where the vocabulary does not know it."""
-    known = pa.array(processor.vocabulary["item_ids"], interactions.item_ids.type)
-    tokens = pc.index_in(interactions.item_ids, known)
+    known = pa.array(processor.vocabulary["item_ids"])
+    tokens = pc.index_in(ids_as(interactions.item_ids, known.type), known.drop_null())
     return pc.add(tokens, NUM_SPECIAL_TOKENS).fill_null(-1).to_numpy().astype(np.int32)
 
 
@@ -104,6 +108,10 @@ def _user_features(interactions: Interactions, processor: Bert4RecProcessor) -> 
     """Value ids of every user's features and, last, of a user nobody knows: `(num_users + 1, num_user_features)`."""
     columns = [np.zeros((len(interactions.user_ids) + 1, 0), dtype=np.int32)]
     for feature in processor.vocabulary.get("user_features", []):
+        if feature["name"] not in interactions.user_features:
+            interactions.counts[f"users whose {feature['name']} is not read, taken as missing"] = len(columns[0]) - 1
+            columns.append(np.zeros((len(columns[0]), 1), dtype=np.int32))
+            continue
         codes, texts = _normalized(interactions.user_features[feature["name"]])
         ids = pc.index_in(pa.array(texts, pa.string()), pa.array(feature["values"], pa.string()))
         value_ids = pc.add(ids, 1).fill_null(0).to_numpy().astype(np.int32)
@@ -143,12 +151,11 @@ def encode_training(interactions: Interactions, processor: Bert4RecProcessor, sp
     The training rows of a log as a data set, a row a user: `input_ids` (the whole history), `user_features`, `row`
     (what its random draws are keyed by) and `length`.
     """
-    train = split.rows(interactions)["train"]
-    keep_user, _ = k_core(interactions, train, interactions.arguments.min_events)
-    train &= keep_user[interactions.user]
-    if processor.unknown_items != "unk":  # items below min_events; where they are read as UNK, UNK is learnt from them
-        train &= (token_ids(interactions, processor) >= 0)[interactions.item]
+    train, keep_user, _ = training_rows(interactions, split)
+    train &= (token_ids(interactions, processor) >= 0)[interactions.item]
     users = np.unique(interactions.user[train])
+    if processor.unknown_items == "unk":  # UNK is learnt from the items below min_events
+        train = split.rows(interactions)["train"] & np.isin(interactions.user, users)
     length = np.bincount(interactions.user[train], minlength=len(interactions.user_ids))[users]
     return _encode(interactions, processor, train, users, length=length)
 
@@ -162,7 +169,7 @@ def encode_evaluation(
     vocabulary has an id beyond it, which nothing recommends: a miss.
     """
     rows = split.rows(interactions)
-    keep_user, _ = k_core(interactions, rows["train"], interactions.arguments.min_events)
+    _, keep_user, _ = training_rows(interactions, split)
     history, targets = history_and_targets(rows, subset)
     targets = targets & keep_user[interactions.user]
     users = np.unique(interactions.user[targets])

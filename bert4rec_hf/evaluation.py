@@ -14,22 +14,34 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .data_collator import DataCollatorForHistories
-from .encoding import encode_evaluation, encode_histories, token_ids
-from .interactions import DataError, Interactions, read_user_ids
+from .encoding import encode_evaluation, encode_histories, history_lengths, token_ids
+from .interactions import Interactions, read_user_ids
 from .metrics.ranking.ranking import ranking_scores
 from .modeling_bert4rec import Bert4RecForMaskedLM, rank_items
 from .processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
-from .splits import Split
+from .splits import Split, training_rows
+from .tables import DataError, ids_as
 
 
-def check_k(k: Sequence[int], processor: Bert4RecProcessor):
+def check_k(
+    k: Sequence[int], processor: Bert4RecProcessor, dataset: Dataset | None = None, exclude_seen: bool = False
+):
     """
+    Checks that lists of `k` items can be made: for the users of `dataset`, if it is given, without those they have
+    seen, if `exclude_seen`.
+
     Raises:
-        `DataError`: if a list length is below 1 or beyond the number of items.
+        `DataError`: if one of `k` is below 1 or beyond the number of items.
     """
-    num_items = processor.vocab_size - NUM_SPECIAL_TOKENS
+    num_items, which = processor.vocab_size - NUM_SPECIAL_TOKENS, "the number of items"
+    if dataset is not None and exclude_seen:
+        histories = dataset.with_format("arrow")[:]["input_ids"].combine_chunks()
+        rows, tokens = pc.list_parent_indices(histories).to_numpy(), pc.list_flatten(histories).to_numpy()
+        seen = np.unique(rows * np.int64(processor.vocab_size) + tokens) // processor.vocab_size
+        num_items -= int(np.bincount(seen, minlength=1).max())
+        which = "the number of items that the user with most of them has not seen"
     if not k or min(k) < 1 or max(k) > num_items:
-        raise DataError(f"k is {' '.join(map(str, k))}; it must be from 1 to {num_items}, the number of items.")
+        raise DataError(f"k is {' '.join(map(str, k))}; it must be from 1 to {num_items}, {which}.")
 
 
 def recommend_all(
@@ -60,18 +72,15 @@ def recommend_all(
     Raises:
         `DataError`: if `k` is beyond the number of items that can be recommended to a user.
     """
-    lengths = np.diff(dataset.data.column("input_ids").combine_chunks().offsets.to_numpy())
-    order = np.argsort(lengths, kind="stable")
+    check_k([k], processor, dataset, exclude_seen)
+    order = np.argsort(history_lengths(dataset), kind="stable")
     collator = DataCollatorForHistories(processor)
     batches = DataLoader(dataset.select_columns(_inputs(dataset)).select(order), batch_size, collate_fn=collator)
     ranked = np.empty((len(dataset), k), dtype=np.int64)
     done = 0
     for batch in tqdm(batches, desc=description, disable=description is None, leave=False):
         inputs = {name: values.to(device) for name, values in batch.items()}
-        try:
-            item_ids = recommend(**inputs, k=k, exclude_seen=exclude_seen).item_ids
-        except ValueError as error:
-            raise DataError(str(error)) from None
+        item_ids = recommend(**inputs, k=k, exclude_seen=exclude_seen).item_ids
         ranked[order[done : done + len(item_ids)]] = item_ids.cpu().numpy()
         done += len(item_ids)
     return ranked
@@ -127,7 +136,7 @@ def evaluate(
     check_k(k, processor)
     dataset = encode_evaluation(interactions, processor, split, subset)
     relevant = dataset.with_format("arrow")["relevant"].combine_chunks()
-    train = split.rows(interactions)["train"]
+    train, _, _ = training_rows(interactions, split)
     last_day = int(interactions.day[train].max())
     recent = train & (interactions.day > last_day - recent_days)
     recommenders = {
@@ -191,9 +200,9 @@ def write_submission(
     Raises:
         `DataError`: for a file that cannot be used.
     """
-    arguments = interactions.arguments
-    ids = read_user_ids(arguments, submission_file, interactions.user_ids.type)
-    codes = pc.index_in(ids, interactions.user_ids).fill_null(-1).to_numpy()
+    column = interactions.arguments.user_column
+    ids = read_user_ids(interactions.arguments, submission_file)
+    codes = pc.index_in(ids_as(ids, interactions.user_ids.type), interactions.user_ids).fill_null(-1).to_numpy()
     users, row = np.unique(codes, return_inverse=True)
     dataset = encode_histories(interactions, processor, users)
     ranked = recommend_all(
@@ -205,7 +214,7 @@ def write_submission(
         items = pc.binary_join_element_wise("'", quoted, "'", "")
     offsets = pa.array(np.arange(len(codes) + 1, dtype=np.int32) * k)
     lists = pc.binary_join(pa.ListArray.from_arrays(offsets, items.cast(pa.string())), ", ")
-    table = pa.table({arguments.user_column: ids, "predicted_list": pc.binary_join_element_wise("[", lists, "]", "")})
+    table = pa.table({column: ids, "predicted_list": pc.binary_join_element_wise("[", lists, "]", "")})
     part = f"{output_file}.part"
     pa.csv.write_csv(table, part, pa.csv.WriteOptions(quoting_style="needed"))
     os.replace(part, output_file)

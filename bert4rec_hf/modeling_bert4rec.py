@@ -110,7 +110,7 @@ class Bert4RecItemEmbeddings(nn.Embedding):
             return super().forward(input_ids)
         # Each item is pooled once where a batch holds more tokens than there are items: a third of the time.
         if input_ids.numel() >= self.num_embeddings:
-            return nn.functional.embedding(input_ids, self.all_embeddings())
+            return nn.functional.embedding(input_ids, self.all_embeddings(), self.padding_idx)
         features = self.pool_features(self.item_features[input_ids.flatten()])
         return super().forward(input_ids) + features.view(*input_ids.shape, -1)
 

@@ -117,6 +117,10 @@ class Bert4RecProcessor(ProcessorMixin):
 
     def encode_profile(self, profile: dict | None) -> list[int]:
         """A profile, feature names to values, to value ids; 0 for what is missing or unknown."""
+        if strange := set(profile or {}) - set(self.user_feature_names):
+            logger.warning_once(
+                f"{', '.join(sorted(strange))}: no user feature of this model ({', '.join(self.user_feature_names)})."
+            )
         return [
             ids.get(normalize_value((profile or {}).get(name)), 0)
             for name, ids in zip(self.user_feature_names, self._user_value_ids)
@@ -171,7 +175,7 @@ class Bert4RecProcessor(ProcessorMixin):
         item_ids = item_ids.tolist() if hasattr(item_ids, "tolist") else item_ids
         if isinstance(item_ids, (list, tuple)):
             return [self._look_up(values, row) for row in item_ids]
-        return values[item_ids - NUM_SPECIAL_TOKENS] if item_ids >= NUM_SPECIAL_TOKENS else None
+        return values[item_ids - NUM_SPECIAL_TOKENS] if 0 <= item_ids - NUM_SPECIAL_TOKENS < len(values) else None
 
     def config_kwargs(self) -> dict:
         """The sizes that a [`Bert4RecConfig`] needs of this processor."""
@@ -209,7 +213,10 @@ class Bert4RecProcessor(ProcessorMixin):
         os.makedirs(save_directory, exist_ok=True)
         with open(os.path.join(save_directory, VOCABULARY_NAME), "w", encoding="utf-8") as file:
             json.dump(self.vocabulary, file, ensure_ascii=False, separators=(",", ":"))
-        return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        saved = super().save_pretrained(save_directory)
+        if push_to_hub:  # of what it finds there, the parent's push would take its own file only
+            self.push_to_hub(kwargs.pop("repo_id", os.path.basename(os.path.abspath(save_directory))), **kwargs)
+        return saved
 
     @classmethod
     def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):

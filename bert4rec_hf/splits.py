@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from .interactions import DataError, Interactions
+from .interactions import Interactions
+from .tables import DataError
 
 
 @dataclass
@@ -81,6 +82,19 @@ def history_and_targets(rows: dict[str, np.ndarray], subset: str) -> tuple[np.nd
     """Masks of the rows a user is recommended from and of those that should be found, for `validation` or `test`."""
     history = rows["train"] | rows["validation"] if subset == "test" else rows["train"]
     return history, rows[subset]
+
+
+def training_rows(interactions: Interactions, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    What everything fitted sees: the training rows of a split, less users and items below `min_events`.
+
+    Returns:
+        `tuple[np.ndarray, np.ndarray, np.ndarray]`: masks of the rows `(num_rows,)`, and of the users `(num_users,)`
+        and items `(num_items,)` that are kept.
+    """
+    train = split.rows(interactions)["train"]
+    keep_user, keep_item = k_core(interactions, train, interactions.arguments.min_events)
+    return train & keep_user[interactions.user] & keep_item[interactions.item], keep_user, keep_item
 
 
 def k_core(interactions: Interactions, train: np.ndarray, min_events: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,22 +1,27 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """What `transformers.Trainer` lacks for recommenders: top-k metrics, batches of similar length, whole checkpoints."""
 
+import glob
 import os
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from datasets import Dataset
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch.utils.data import Sampler
-from transformers import EvalPrediction, Trainer, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
-from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers import EvalPrediction, PreTrainedConfig, Trainer, TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils import CONFIG_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
+from .configuration_bert4rec import Bert4RecConfig
 from .data_collator import DataCollatorForHistories
-from .interactions import DataError
+from .encoding import history_lengths
 from .metrics.ranking.ranking import ranking_scores
 from .modeling_bert4rec import Bert4RecForMaskedLM
 from .processing_bert4rec import Bert4RecProcessor
+from .tables import DataError
 
 
 class SimilarLengthSampler(Sampler):
@@ -88,17 +93,18 @@ class Bert4RecTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
         train_dataset = self.train_dataset if train_dataset is None else train_dataset
-        lengths = np.diff(train_dataset.data.column("input_ids").combine_chunks().offsets.to_numpy())
-        lengths = np.minimum(lengths, self.data_collator.max_length)
+        lengths = np.minimum(history_lengths(train_dataset), self.data_collator.max_length)
         self.train_sampler = SimilarLengthSampler(
             lengths, self.args.train_batch_size, self.args.data_seed or self.args.seed
         )
         return self.train_sampler
 
-    def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None):
-        training_collator, self.data_collator = self.data_collator, DataCollatorForHistories(self.processing_class)
+    def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):
+        training_collator = self.data_collator
+        if not is_training:
+            self.data_collator = DataCollatorForHistories(self.processing_class)
         try:
-            return super().get_eval_dataloader(eval_dataset)
+            return super()._get_dataloader(dataset, *args, is_training=is_training, **kwargs)
         finally:
             self.data_collator = training_collator
 
@@ -122,12 +128,18 @@ class Bert4RecTrainer(Trainer):
         return {name: float(np.nanmean(values)) for name, values in scores.items()}
 
 
-def check_save_dir(save_dir: str, resume: bool, processor: Bert4RecProcessor | None = None) -> str | None:
+def check_save_dir(
+    save_dir: str,
+    resume: bool,
+    processor: Bert4RecProcessor | None = None,
+    config: Bert4RecConfig | None = None,
+) -> str | None:
     """
-    The checkpoint to go on from, or `None` to start.
+    The newest whole checkpoint of a folder to go on from, or `None` to start.
 
     Raises:
-        `DataError`: if the folder holds something that would be overwritten, or a run with another vocabulary.
+        `DataError`: if the folder holds something that would be overwritten, or a run that differs in its vocabulary,
+        its split, how the data is read, or its model.
     """
     if os.path.exists(save_dir) and not os.path.isdir(save_dir):
         raise DataError(f"{save_dir} is a file, not a folder; choose another --save_dir.")
@@ -135,12 +147,38 @@ def check_save_dir(save_dir: str, resume: bool, processor: Bert4RecProcessor | N
         return None
     if not resume:
         raise DataError(f"{save_dir} is not empty; choose another --save_dir, or go on with a run by --resume.")
-    checkpoint = get_last_checkpoint(save_dir)
-    if checkpoint is None:
-        raise DataError(f"{save_dir} holds no checkpoint-* folder to resume from; choose another --save_dir.")
-    if processor and Bert4RecProcessor.from_pretrained(checkpoint).vocabulary != processor.vocabulary:
-        raise DataError(f"{checkpoint} was trained on other data (its vocabulary differs); choose another --save_dir.")
+    # Trainer writes the state last: a checkpoint without it was cut short.
+    states = glob.glob(os.path.join(glob.escape(save_dir), "checkpoint-*", TRAINER_STATE_NAME))
+    checkpoints = sorted(map(os.path.dirname, states), key=lambda folder: int(folder.rpartition("-")[2]))
+    if not checkpoints:
+        raise DataError(f"{save_dir} holds no whole checkpoint-* folder to resume from; choose another --save_dir.")
+    checkpoint = checkpoints[-1]
+    if processor is not None:
+        before = load_processor(checkpoint)
+        for name, what in (("vocabulary", "vocabulary"), ("data", "reading of the data"), ("split", "split")):
+            if getattr(before, name) != getattr(processor, name):
+                raise DataError(f"{checkpoint} was trained with another {what}; choose another --save_dir.")
+    if config is not None:
+        before, now = Bert4RecConfig.from_pretrained(checkpoint).to_dict(), config.to_dict()
+        for name in Bert4RecConfig.__annotations__:
+            if before[name] != now[name]:
+                raise DataError(f"{checkpoint} has {name} {before[name]}, not {now[name]}; choose another --save_dir.")
     return checkpoint
+
+
+def load_processor(model_dir: str) -> Bert4RecProcessor:
+    """
+    The processor of a checkpoint.
+
+    Raises:
+        `DataError`: if there is none that can be read.
+    """
+    if os.path.isdir(model_dir) and not os.path.exists(os.path.join(model_dir, PROCESSOR_NAME)):
+        raise DataError(f"{model_dir} holds no checkpoint: no {PROCESSOR_NAME}.")
+    try:
+        return Bert4RecProcessor.from_pretrained(model_dir)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{model_dir}: the processor cannot be loaded: {str(error).splitlines()[0]}") from None
 
 
 def load_checkpoint(model_dir: str) -> tuple[Bert4RecForMaskedLM, Bert4RecProcessor]:
@@ -150,19 +188,27 @@ def load_checkpoint(model_dir: str) -> tuple[Bert4RecForMaskedLM, Bert4RecProces
     Raises:
         `DataError`: if the folder holds no whole checkpoint, or parts of different ones.
     """
+    processor = load_processor(model_dir)
     weights = [os.path.join(model_dir, name) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)]
     if os.path.isdir(model_dir) and not (
         os.path.exists(os.path.join(model_dir, CONFIG_NAME)) and any(map(os.path.exists, weights))
     ):
         raise DataError(f"{model_dir} holds no checkpoint: no {CONFIG_NAME} or no {SAFE_WEIGHTS_NAME}.")
     try:
-        processor = Bert4RecProcessor.from_pretrained(model_dir)
-        model, info = Bert4RecForMaskedLM.from_pretrained(model_dir, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{model_dir}: the checkpoint cannot be loaded: {str(error).splitlines()[0]}") from None
-    wrong = sorted(map(str, {*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]}))
+        config = PreTrainedConfig.get_config_dict(model_dir)[0]
+        if config.get("model_type") != Bert4RecConfig.model_type:
+            raise DataError(f"{model_dir} holds a model of type {config.get('model_type')}, not a BERT4Rec.")
+        model, info = Bert4RecForMaskedLM.from_pretrained(
+            model_dir, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except DataError:
+        raise
+    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise DataError(f"{model_dir}: the checkpoint cannot be loaded: {reason}") from None
+    wrong = [*info["missing_keys"], *info["unexpected_keys"], *(key for key, *_ in info["mismatched_keys"])]
     if wrong:
-        raise DataError(f"{model_dir}: the weights do not fit the config: {', '.join(wrong[:3])}.")
+        raise DataError(f"{model_dir}: the weights do not fit the config: {', '.join(sorted(wrong)[:3])}.")
     if processor.vocab_size != model.config.vocab_size:
         raise DataError(
             f"{model_dir}: the processor knows {processor.vocab_size} tokens, the model {model.config.vocab_size}; "

@@ -15,6 +15,7 @@ from bert4rec_hf import (
     DataArguments,
     DataError,
     Split,
+    check_output_file,
     evaluate,
     load_checkpoint,
     metrics_table,
@@ -41,6 +42,7 @@ def main():
     args, data_args, split = parse_arguments(
         EvaluationArguments, DataArguments, Split, description=__doc__, from_checkpoint=True
     )
+    check_output_file(args.output_file)
     model, processor = load_checkpoint(args.model_dir)
     if split.split == "none":
         raise DataError(

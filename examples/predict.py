@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from bert4rec_hf import (
     DataArguments,
     check_k,
+    check_output_file,
     load_checkpoint,
     parse_arguments,
     read_interactions,
@@ -36,6 +37,7 @@ class PredictionArguments:
 
 def main():
     args, data_args = parse_arguments(PredictionArguments, DataArguments, description=__doc__, from_checkpoint=True)
+    check_output_file(args.output_file)
     model, processor = load_checkpoint(args.model_dir)
     check_k([args.k], processor)
     interactions = read_interactions(data_args)

@@ -103,6 +103,26 @@ class RunArguments:
     gradient_checkpointing: bool = field(default=False, metadata={"help": "Less memory, more time."})
     resume: bool = field(default=False, metadata={"help": "Go on from the last checkpoint in save_dir."})
 
+    def __post_init__(self):
+        least = {"epochs": 0, "train_batch_size": 1, "gradient_accumulation_steps": 1, "learning_rate": 0}
+        least |= {"weight_decay": 0, "warmup_ratio": 0, "num_workers": 0, "logging_steps": 1, "eval_batch_size": 1}
+        least |= {"save_steps": 1, "eval_steps": 1, "early_stopping_patience": 0, "seed": 0}
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if value is not None and not value >= minimum:
+                raise DataError(f"{name} is {value}; it must be at least {minimum}.")
+        if self.warmup_ratio >= 1:  # Trainer would read it as a number of steps
+            raise DataError(f"warmup_ratio is {self.warmup_ratio}; it must be below 1.")
+        if self.early_stopping_patience and not self.do_eval:
+            raise DataError("early_stopping_patience needs --do_eval.")
+        if self.do_eval:  # the best model is kept, so what is validated is saved
+            self.eval_steps = self.eval_steps or self.save_steps
+            self.save_steps = self.save_steps or self.eval_steps
+            if self.eval_steps and self.save_steps % self.eval_steps:
+                raise DataError(
+                    f"save_steps ({self.save_steps}) must be a multiple of eval_steps ({self.eval_steps})."
+                )
+
 
 def main():
     data_args, split, model_args, masking_args, args = parse_arguments(
@@ -114,13 +134,18 @@ def main():
     check_save_dir(args.save_dir, args.resume)
     interactions = read_interactions(data_args)
     processor = fit_processor(interactions, split, args.unknown_items)
-    check_k(args.k, processor)
     train_dataset = encode_training(interactions, processor, split)
-    eval_dataset = encode_evaluation(interactions, processor, split, "validation") if args.do_eval else None
+    held_out = {}
+    for subset in ["validation"] * args.do_eval + ["test"] * (split.split != "none"):
+        held_out[subset] = encode_evaluation(interactions, processor, split, subset)
+        check_k(args.k, processor, held_out[subset], args.exclude_seen)
     print(interactions.summary())
     print(f"{len(train_dataset)} users and {len(processor.vocabulary['item_ids'])} items train, split {split}")
 
     # 2. Build the model and what masks the items
+    collator = DataCollatorForItemMasking(
+        processor, max_length=model_args.max_length, seed=args.seed, **asdict(masking_args)
+    )
     config = Bert4RecConfig(
         **processor.config_kwargs(),
         hidden_size=model_args.hidden_size,
@@ -137,16 +162,9 @@ def main():
     )
     model = Bert4RecForMaskedLM(config)
     model.set_item_features(processor.item_features())
-    collator = DataCollatorForItemMasking(
-        processor, max_length=model_args.max_length, seed=args.seed, **asdict(masking_args)
-    )
 
-    # 3. Train
-    checkpoint = check_save_dir(args.save_dir, args.resume, processor)
-    eval_when = "no" if not args.do_eval else "steps" if args.eval_steps else "epoch"
-    save_when = "steps" if args.save_steps else "epoch"
-    if args.do_eval and (eval_when, args.eval_steps) != (save_when, args.save_steps):
-        raise DataError("the best model is kept: with --do_eval, --eval_steps and --save_steps must be the same.")
+    # 3. Train, and keep the whole recommender
+    checkpoint = check_save_dir(args.save_dir, args.resume, processor, config)
     trainer = Bert4RecTrainer(
         model,
         TrainingArguments(
@@ -161,21 +179,22 @@ def main():
             weight_decay=args.weight_decay,
             warmup_steps=args.warmup_ratio,
             dataloader_num_workers=args.num_workers,
+            dataloader_pin_memory=torch.cuda.is_available(),
+            use_cpu=not torch.cuda.is_available(),
             logging_steps=args.logging_steps,
-            eval_strategy=eval_when,
+            eval_strategy="no" if not args.do_eval else "steps" if args.eval_steps else "epoch",
             eval_steps=args.eval_steps,
-            save_strategy=save_when,
+            save_strategy="steps" if args.save_steps else "epoch",
             save_steps=args.save_steps or 500,
             save_total_limit=2,
             load_best_model_at_end=args.do_eval,
             metric_for_best_model=f"ndcg@{args.k[0]}" if args.do_eval else None,
             bf16=args.bf16,
-            dataloader_pin_memory=torch.cuda.is_available(),
             activation_checkpointing=args.gradient_checkpointing,
             report_to="none",
         ),
         train_dataset=train_dataset,
-        eval_dataset=eval_dataset,
+        eval_dataset=held_out.get("validation"),
         data_collator=collator,
         processing_class=processor,
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
@@ -183,19 +202,20 @@ def main():
         exclude_seen=args.exclude_seen,
     )
     trainer.train(resume_from_checkpoint=checkpoint)
+    if not trainer.is_world_process_zero():
+        return
+    model.save_pretrained(args.save_dir)
+    processor.save_pretrained(args.save_dir)
 
-    # 4. Evaluate beside the baselines, save the whole recommender
+    # 4. Evaluate beside the baselines
     evaluation = None
-    if split.split != "none":
+    if "test" in held_out:
         evaluation = evaluate(
             model, processor, interactions, split, "test", args.k, args.exclude_seen, batch_size=args.eval_batch_size
         )
         print(metrics_table(evaluation))
-    if trainer.is_world_process_zero():
-        model.save_pretrained(args.save_dir)
-        processor.save_pretrained(args.save_dir)
-        write_model_card(args.save_dir, model, processor, trainer.args, collator, evaluation)
-        print(f"saved to {args.save_dir}")
+    write_model_card(args.save_dir, model, processor, trainer.args, collator, evaluation)
+    print(f"saved to {args.save_dir}")
 
 
 if __name__ == "__main__":

@@ -177,6 +177,16 @@ def test_keyed_numbers_are_uniform_and_independent():
         assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.013
 
 
+def test_last_item_rows_mask_the_last_item_that_is_known():
+    batch = make_collator(last_item_probability=1.0)([{"input_ids": [5, 6, 2], "row": 0}])
+    assert batch["labels"].tolist() == [[-100, 6, -100]]
+
+
+def test_rows_without_items_are_refused():
+    with pytest.raises(DataError, match="row 1 of a batch has no items"):
+        make_collator()([{"input_ids": [5]}, {"input_ids": []}])
+
+
 def test_histories_collator_pads_and_does_nothing_else():
     rows = [
         {"input_ids": [5, 6, 7], "user_features": [1], "relevant": [9]},

@@ -114,6 +114,21 @@ def test_unknown_items_of_a_log_are_skipped_or_read_as_unk(unknown_items, expect
     assert encode_histories(interactions, processor, [0])["input_ids"] == [expected]
 
 
+@pytest.mark.parametrize("trained, later", [([7, 12], ["7", "X9", "12"]), (["7", "X9", "12"], [7, 12])])
+def test_a_later_log_may_hold_ids_of_another_type(trained, later):
+    known, split = make([(1, item) for item in trained], split="none")
+    processor = fit_processor(known, split)
+    interactions, _ = make([(1, item) for item in later])
+    tokens = encode_histories(interactions, processor, [0])[0]["input_ids"]
+    assert [str(item) for item in processor.decode(tokens)] == ["7", "12"]
+
+
+def test_a_later_log_may_lack_a_user_feature():
+    known, split = make([(1, "a"), (2, "a")], "none", {"profile_id": [1, 2], "sex": ["F", "M"]}, user_features=["sex"])
+    interactions, _ = make([(1, "a")])
+    assert encode_histories(interactions, fit_processor(known, split), [0])["user_features"] == [[0]]
+
+
 def test_unknown_items_of_a_log_are_refused_by_choice():
     interactions, _ = make([(1, "a"), (1, "z"), (1, "b")])
     known, split = make([(1, "a"), (1, "b")], split="none")

@@ -2,6 +2,7 @@
 """The scripts, from their command lines; in this process, so that torch is loaded once."""
 
 import csv
+import datetime
 import json
 import runpy
 import shutil
@@ -103,7 +104,8 @@ def test_predictions_do_not_depend_on_ids_in_the_files(checkpoint, sample_dir, t
 
 def test_arguments_from_a_file_give_way_to_flags(sample_dir, tmp_path, monkeypatch, capsys):
     values = {"data_dir": str(sample_dir), "hidden_size": 16, "num_head": 2, "max_length": 16, "epochs": 1, "seed": 5}
-    values |= {"item_features": ["genre_mid"], "do_eval": False, "save_dir": str(tmp_path / "unused")}
+    values |= {"item_features": "genre_mid", "do_eval": False, "save_dir": str(tmp_path / "unused")}
+    values |= {"user_features": [], "k": 5, "split": "temporal", "cutoff": datetime.date(2022, 4, 1)}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
     run(monkeypatch, "train.py", tmp_path / "config.yaml", "--save_dir", tmp_path / "used", "--split", "none")
     assert (tmp_path / "used" / "model.safetensors").exists() and not (tmp_path / "unused").exists()
@@ -152,10 +154,15 @@ def bad_data(folder, file, content):
         (None, None, ["--k", 10**6], "k is 1000000; it must be from 1 to"),
         (None, None, ["--mlm_probability", 0], "mlm_probability is 0.0; it must be in (0, 1]"),
         (None, None, ["--mlm_probability", 1.5], "mlm_probability is 1.5"),
-        (None, None, ["--max_length", 1], "max_position_embeddings is 1"),
+        (None, None, ["--max_length", 1], "max_length is 1; it must be at least 2"),
         (None, None, ["--split", "temporal"], "a temporal split needs --cutoff"),
+        (None, None, ["--split", "temporal", "--cutoff", "2030-01-01"], "no test rows"),
+        (None, None, ["--k", 110, "--exclude_seen"], "has not seen"),
+        (None, None, ["--train_batch_size", 0], "train_batch_size is 0; it must be at least 1"),
+        (None, None, ["--num_layers", 0], "num_hidden_layers is 0"),
+        (None, None, ["--early_stopping_patience", 2], "early_stopping_patience needs --do_eval"),
         (None, None, ["--split", "temporal", "--cutoff", "2022-04-01", "--do_eval"], "see --validation_days"),
-        (None, None, ["--do_eval", "--eval_steps", 5], "--eval_steps and --save_steps must be the same"),
+        (None, None, ["--do_eval", "--eval_steps", 5, "--save_steps", 7], "must be a multiple of eval_steps"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(
@@ -192,6 +199,8 @@ def test_a_save_dir_that_holds_something_else_is_left_alone(sample_dir, tmp_path
         ("predict.py", ["--model_dir", "{checkpoint}", "--submission_file", "x.csv"], "x.csv: there is no such file"),
         ("evaluate_model.py", ["--model_dir", "{mixed}"], "they are not of the same checkpoint"),
         ("evaluate_model.py", ["--model_dir", "{checkpoint}", "--split", "none"], "none are left to evaluate"),
+        ("evaluate_model.py", ["--model-dir", "{checkpoint}", "--output_file", "no/x.json"], "cannot be written"),
+        ("predict.py", ["--model_dir", "{checkpoint}", "--output_file", "no/x.csv"], "cannot be written"),
         ("evaluate_model.py", ["{config}"], "'learning' is no argument of this script"),
     ],
 )

@@ -1,7 +1,6 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import datetime
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert4rec_hf import DataArguments, DataError, read_interactions
-from bert4rec_hf.interactions import _days
 
 
 LOG = "profile_id,log_time,album_id\n"
@@ -198,6 +196,36 @@ def test_csv_parquet_folder_glob_and_dataset_read_alike(tmp_path):
     assert events(read_interactions(arguments, str(tmp_path / "history_data.csv"))) == expected
 
 
+def test_times_within_a_second_keep_their_order():
+    times = pa.array([900, 500, 100], pa.timestamp("ms"))
+    for column in (times, pa.array([0.9, 0.5, 0.1])):
+        history = pa.table({"profile_id": [1, 1, 1], "album_id": [5, 6, 5], "log_time": column})
+        arguments = DataArguments(
+            item_features=[],
+            user_features=[],
+            profile_data_file="none",
+            meta_data_file="none",
+            meta_data_plus_file="none",
+        )
+        assert events(read_interactions(arguments, history)) == [(1, 5), (1, 6), (1, 5)]
+
+
+def test_lines_that_a_stray_quote_swallows_are_counted(tmp_path):
+    write(tmp_path, items='album_id,title\n10,열\n11,"둘\n12,셋\n13,넷"\n')
+    counts = read(tmp_path).counts
+    assert counts["lines of the item table that are no rows (line breaks in quotes, empty lines)"] == 2
+
+
+def test_files_of_different_types_are_read_together(tmp_path):
+    (tmp_path / "log").mkdir()
+    times = [20220301000000]
+    for part, item in enumerate((7, "X9")):
+        table = pa.table({"profile_id": [1], "log_time": times, "album_id": [item]})
+        pa.parquet.write_table(table, tmp_path / "log" / f"{part}.parquet")
+    (tmp_path / "log" / "_SUCCESS").write_text("")
+    assert events(read(tmp_path, history_data_file="log")) == [(1, "7"), (1, "X9")]
+
+
 def test_other_columns_and_delimiters_by_argument(tmp_path):
     write(tmp_path, "user;item;ts\nu1;i1;1650000000\n")
     arguments = {"user_column": "user", "item_column": "item", "time_column": "ts", "delimiter": ";"}
@@ -207,8 +235,9 @@ def test_other_columns_and_delimiters_by_argument(tmp_path):
 @pytest.mark.parametrize(
     "time", [20220415123456, 202204151234, 20220415, 1650000000, 1650000000000, 1650000000000000, 1650000000 * 10**9]
 )
-def test_days_of_every_way_to_write_a_time(time):
-    assert _days(np.array([time, time]))[0] == (datetime.date(2022, 4, 15) - datetime.date(1970, 1, 1)).days
+def test_days_of_every_way_to_write_a_time(tmp_path, time):
+    write(tmp_path, LOG + f"1,{time},10\n")
+    assert read(tmp_path).day[0] == (datetime.date(2022, 4, 15) - datetime.date(1970, 1, 1)).days
 
 
 def test_timestamps_are_times(tmp_path):
@@ -247,6 +276,14 @@ def test_timestamps_are_times(tmp_path):
             {"item_features": ["keyword_name"]},
             r"meta_data_plus.csv, row 1: keyword_value is '많이', not a number",
         ),
+        ({"history": LOG + "1,2022-03-01,10\n1,noon,11\n"}, {}, r"row 2: log_time is 'noon'"),
+        ({"history": LOG + "1,0,10\n1,20220301000000,11\n1,20220301000000,12\n"}, {}, r"row 1: log_time is 0, not"),
+        (
+            {"keywords": "album_id,keyword_name\n10,가\n"},
+            {"item_features": ["keyword_name"]},
+            r"no column 'keyword_value'",
+        ),
+        ({}, {"history_data_file": "none"}, r"there is no log"),
         ({}, {"delimiter": "::"}, r"delimiter is '::'"),
         ({}, {"keyword_max_length": 0}, r"keyword_max_length is 0"),
     ],

@@ -14,6 +14,7 @@ from bert4rec_hf import (
     Bert4RecTrainer,
     DataCollatorForItemMasking,
     DataError,
+    Split,
     check_save_dir,
     encode_evaluation,
     encode_training,
@@ -176,6 +177,20 @@ def test_best_checkpoint_is_kept(interactions, fitted, training, tmp_path):
     assert trainer.evaluate()["eval_ndcg@10"] == pytest.approx(max(measured))
 
 
+def test_data_sets_with_an_indices_mapping_train_and_predict(interactions, fitted, training, tmp_path):
+    processor, split = fitted
+    trainer = Bert4RecTrainer(
+        make_model(processor),
+        make_arguments(tmp_path, per_device_train_batch_size=16),
+        train_dataset=training.shuffle(seed=0).select(range(40)),
+        data_collator=make_collator(processor),
+        processing_class=processor,
+    )
+    trainer.train()
+    evaluation = encode_evaluation(interactions, processor, split).shuffle(seed=0)
+    assert trainer.predict(evaluation).predictions.shape == (len(evaluation), 10)
+
+
 def test_sampler_gives_every_row_once_an_epoch_in_a_random_order():
     lengths = np.random.default_rng(0).integers(1, 100, 1000)
     sampler = SimilarLengthSampler(lengths, batch_size=32, seed=3)
@@ -209,17 +224,28 @@ def test_a_folder_that_holds_something_else_is_refused(fitted, tmp_path):
     (tmp_path / "thesis.txt").write_text("")
     with pytest.raises(DataError, match="is not empty"):
         check_save_dir(str(tmp_path), resume=False)
-    with pytest.raises(DataError, match="no checkpoint-"):
+    with pytest.raises(DataError, match="no whole checkpoint-"):
         check_save_dir(str(tmp_path), resume=True)
     with pytest.raises(DataError, match="is a file"):
         check_save_dir(str(tmp_path / "thesis.txt"), resume=False)
 
 
 def test_resuming_with_other_data_is_refused(fitted, processor, tmp_path):
-    fitted[0].save_pretrained(tmp_path / "checkpoint-3")
-    assert check_save_dir(str(tmp_path), True, fitted[0]) == str(tmp_path / "checkpoint-3")
-    with pytest.raises(DataError, match="its vocabulary differs"):
+    config = make_model(fitted[0]).config
+    for step in (3, 20):
+        fitted[0].save_pretrained(tmp_path / f"checkpoint-{step}")
+        config.save_pretrained(tmp_path / f"checkpoint-{step}")
+    (tmp_path / "checkpoint-3" / "trainer_state.json").write_text("{}")  # checkpoint-20 was cut short
+    assert check_save_dir(str(tmp_path), True, fitted[0], config) == str(tmp_path / "checkpoint-3")
+    with pytest.raises(DataError, match="with another vocabulary"):
         check_save_dir(str(tmp_path), True, processor)
+    other = copy.deepcopy(fitted[0])
+    other.split = vars(Split("none"))
+    with pytest.raises(DataError, match="with another split"):
+        check_save_dir(str(tmp_path), True, other)
+    config.hidden_size = 32
+    with pytest.raises(DataError, match="has hidden_size 16, not 32"):
+        check_save_dir(str(tmp_path), True, fitted[0], config)
 
 
 def test_a_broken_checkpoint_is_refused(fitted, tmp_path):
@@ -228,7 +254,7 @@ def test_a_broken_checkpoint_is_refused(fitted, tmp_path):
         load_checkpoint(str(tmp_path))
 
     model.save_pretrained(tmp_path)
-    with pytest.raises(DataError, match="cannot be loaded"):  # no processor
+    with pytest.raises(DataError, match="no processor_config.json"):
         load_checkpoint(str(tmp_path))
 
     other = copy.deepcopy(processor)
@@ -242,4 +268,12 @@ def test_a_broken_checkpoint_is_refused(fitted, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
     with pytest.raises(DataError, match="do not fit the config: model.layers.2"):
+        load_checkpoint(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
+    with pytest.raises(DataError, match="a model of type bert, not a BERT4Rec"):
+        load_checkpoint(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(DataError, match="cannot be loaded"):
         load_checkpoint(str(tmp_path))
