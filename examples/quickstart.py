@@ -1,6 +1,6 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-The whole way in under three minutes: makes up a children's video service, trains a recommender on its March, tests it
+The whole way in under a minute: makes up a children's video service, trains a recommender on its March, tests it
 on its April, saves it, loads it in a fresh process and recommends to two children.
 
     python examples/quickstart.py

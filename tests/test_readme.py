@@ -1,0 +1,31 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""What the README says to type."""
+
+import re
+from pathlib import Path
+
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_python_in_the_readme_runs(fitted, tmp_path, monkeypatch):
+    from test_trainer import make_model
+
+    processor = fitted[0]
+    make_model(processor).save_pretrained(tmp_path / "quickstart" / "model")
+    processor.save_pretrained(tmp_path / "quickstart" / "model")
+    monkeypatch.chdir(tmp_path)
+    snippets = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    known = iter(processor.vocabulary["item_ids"] * 10)
+    for snippet in snippets:
+        snippet = re.sub(r"(?<=[\[ ])\d+(?=[,\]])", lambda _: str(next(known)), snippet)  # this data has other ids
+        exec(snippet, {})
+    assert len(snippets) == 2 and (tmp_path / "further" / "model.safetensors").exists()
+
+
+def test_commands_in_the_readme_name_flags_that_exist():
+    scripts = "".join(path.read_text() for path in (Path(__file__).parent.parent / "examples").glob("*.py"))
+    package = Path(__file__).parent.parent / "bert4rec_hf"
+    known = scripts + "".join((package / name).read_text() for name in ("interactions.py", "splits.py"))
+    flags = set(re.findall(r"--([a-z_]+)", README)) - {"index"}
+    assert flags and all(re.search(rf"\b{flag}: ", known) or flag == "help" for flag in flags)
