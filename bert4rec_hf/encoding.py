@@ -36,7 +36,7 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
         vocabulary["titles"] = interactions.titles.take(pa.array(items)).to_pylist()
     vocabulary["item_features"], vocabulary["item_feature_values"] = [], []
     for name, (codes, values) in interactions.item_features.items():
-        value_ids, names = _fit_values(values, np.isin(codes, items))
+        value_ids, names = _fit_values(values, np.isin(codes, items), name, interactions.counts)
         rows, cut = _rows_of_values(codes, value_ids, items, interactions.arguments.keyword_max_length)
         if cut:
             step = f"values of {name} beyond the {interactions.arguments.keyword_max_length} heaviest of an item, cut"
@@ -48,16 +48,21 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
     for name, values in interactions.user_features.items():
         is_training = np.zeros(len(values), dtype=bool)
         is_training[users] = True
-        _, names = _fit_values(values, is_training)
+        _, names = _fit_values(values, is_training, name, interactions.counts)
         vocabulary["user_features"].append({"name": name, "values": names})
     return Bert4RecProcessor(
         vocabulary, unknown_items=unknown_items, data=interactions.arguments.rules(), split=vars(split)
     )
 
 
-def _fit_values(values: pa.Array, is_training: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _fit_values(
+    values: pa.Array, is_training: np.ndarray, name: str, counts: dict[str, int]
+) -> tuple[np.ndarray, list[str]]:
     """Value ids `(num_values,)`, 0 for missing, and the normalised values of the training rows behind ids 1, 2, ..."""
     codes, texts = _normalized(values)
+    spellings = [text for text in texts if text]
+    counts[f"spellings of {name} merged with another"] = len(spellings) - len(set(spellings))
+    counts[f"values of {name} that are empty or unknown, taken as missing"] = int((np.array(texts) == "")[codes].sum())
     seen = np.bincount(codes[is_training], minlength=len(texts)) > 0
     names = sorted({text for text, there in zip(texts, seen) if text and there})
     ids = {text: i for i, text in enumerate(names, start=1)}

@@ -57,6 +57,19 @@ def test_two_spellings_are_one_value():
     )
     processor = fit_processor(interactions, split)
     assert processor.item_features()[3:].tolist() == [[1], [1]]
+    assert interactions.counts["spellings of genre merged with another"] == 1
+
+
+def test_unknown_values_are_missing_and_counted():
+    interactions, split = make(
+        [(1, "a"), (2, "a"), (3, "a")],
+        "none",
+        {"profile_id": [1, 2, 3], "age": ["7", "unknown", None]},
+        user_features=["age"],
+    )
+    processor = fit_processor(interactions, split)
+    assert processor.vocabulary["user_features"] == [{"name": "age", "values": ["7"]}]
+    assert interactions.counts["values of age that are empty or unknown, taken as missing"] == 2
 
 
 def test_keywords_beyond_the_limit_are_cut_and_counted():
