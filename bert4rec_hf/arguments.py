@@ -88,7 +88,7 @@ def run(main: Callable[[], None]):
         # A StrictDataclassError names its validator in a first line that says nothing to the person.
         sys.exit(_fail(str(error).strip().splitlines()[-1].strip().removeprefix("ValueError: ")))
     except KeyboardInterrupt:
-        print("interrupted; train.py goes on from its last checkpoint with --resume.", file=sys.stderr)
+        print("\ninterrupted; train.py goes on from its last checkpoint with --resume.", file=sys.stderr)
         sys.exit(130)
 
 
