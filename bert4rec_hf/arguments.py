@@ -86,12 +86,9 @@ def run(main: Callable[[], None]):
         main()
     except (DataError, StrictDataclassError) as error:
         # A StrictDataclassError names its validator in a first line that says nothing to the person.
-        sys.exit(_fail(str(error).strip().splitlines()[-1].strip().removeprefix("ValueError: ")))
+        message = str(error).strip().splitlines()[-1].strip().removeprefix("ValueError: ")
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted; train.py goes on from its last checkpoint with --resume.", file=sys.stderr)
         sys.exit(130)
-
-
-def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2

@@ -105,7 +105,7 @@ def _lists(codes: np.ndarray, values: np.ndarray, size: int) -> pa.ListArray:
 def token_ids(interactions: Interactions, processor: Bert4RecProcessor) -> np.ndarray:
     """Token id of each item code, `(num_items,)`; -1 where the vocabulary does not know it."""
     known = pa.array(processor.vocabulary["item_ids"])
-    tokens = pc.index_in(ids_as(interactions.item_ids, known.type), known.drop_null())
+    tokens = pc.index_in(ids_as(interactions.item_ids, known.type), known)
     return pc.add(tokens, NUM_SPECIAL_TOKENS).fill_null(-1).to_numpy().astype(np.int32)
 
 

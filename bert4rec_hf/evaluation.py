@@ -70,9 +70,8 @@ def recommend_all(
         `np.ndarray` of int64, shape `(num_users, k)`: token ids, best first, in the order of the data set.
 
     Raises:
-        `DataError`: if `k` is beyond the number of items that can be recommended to a user.
+        `ValueError`: if `k` is beyond the number of items that can be recommended to a user; see [`check_k`].
     """
-    check_k([k], processor, dataset, exclude_seen)
     order = np.argsort(history_lengths(dataset), kind="stable")
     collator = DataCollatorForHistories(processor)
     batches = DataLoader(dataset.select_columns(_inputs(dataset)).select(order), batch_size, collate_fn=collator)
@@ -133,8 +132,8 @@ def evaluate(
     Raises:
         `DataError`: if nobody is left to evaluate, or `k` does not fit.
     """
-    check_k(k, processor)
     dataset = encode_evaluation(interactions, processor, split, subset)
+    check_k(k, processor, dataset, exclude_seen)
     relevant = dataset.with_format("arrow")["relevant"].combine_chunks()
     train, _, _ = training_rows(interactions, split)
     last_day = int(interactions.day[train].max())
@@ -205,6 +204,7 @@ def write_submission(
     codes = pc.index_in(ids_as(ids, interactions.user_ids.type), interactions.user_ids).fill_null(-1).to_numpy()
     users, row = np.unique(codes, return_inverse=True)
     dataset = encode_histories(interactions, processor, users)
+    check_k([k], processor, dataset, exclude_seen)
     ranked = recommend_all(
         model.eval().recommend, dataset, processor, k, exclude_seen, batch_size, model.device, "recommending"
     )

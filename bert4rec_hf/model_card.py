@@ -51,8 +51,11 @@ def write_model_card(
         "Dropout": config.hidden_dropout_prob,
         "Mask probability": collator.mlm_probability,
         "Rows that mask only the last item": collator.last_item_probability,
-        "Epochs": f"{training_args.num_train_epochs:g}" if training_args.max_steps < 1 else "-",
-        "Steps": training_args.max_steps if training_args.max_steps > 0 else "-",
+        **(
+            {"Steps": training_args.max_steps}
+            if training_args.max_steps > 0
+            else {"Epochs": f"{training_args.num_train_epochs:g}"}
+        ),
         "Batch size": training_args.train_batch_size * training_args.gradient_accumulation_steps,
         "Optimizer": f"AdamW, peak learning rate {training_args.learning_rate:g}, linear warm-up and decay",
         "Weight decay": training_args.weight_decay,
@@ -72,7 +75,7 @@ def write_model_card(
         example_profile=f", [{profile!r}]" if profile else "",
         data_table=_rows(data),
         results=_results(evaluation),
-        training_table=_rows({name: value for name, value in training.items() if value != "-"}),
+        training_table=_rows(training),
         unknown_items={"skip": "left out", "unk": "read as UNK", "error": "refused"}[processor.unknown_items],
     )
     card.save(os.path.join(save_dir, "README.md"))

@@ -144,6 +144,7 @@ def open_table(given, path: str | None, role: str, delimiter: str = ",") -> Tabl
 
 
 def error_text(error: Exception) -> str:
+    """What Arrow says in one line, with what to do about it where that is known."""
     text = " ".join(str(error).split())
     if "utf8" in text.lower() or "utf-8" in text.lower():
         return f"the file is not UTF-8 ({text}); convert it, for example with iconv -t UTF-8."
@@ -207,6 +208,7 @@ def read_numbers(source: Table, table: pa.Table, column: str) -> np.ndarray:
 
 
 def _first_mismatch(values: pa.ChunkedArray, pattern: str) -> int:
+    """The first row that has a value unlike the pattern."""
     matches = pc.match_substring_regex(values, pattern)
     return int(np.argmin(matches.fill_null(True).combine_chunks().to_numpy(zero_copy_only=False)))
 
@@ -251,10 +253,9 @@ def _parsed_times(source: Table, values: pa.ChunkedArray, column: str) -> pa.Chu
             return values.cast(time_type)
         except pa.ArrowInvalid:
             continue
-    numbers = pc.match_substring_regex(values, r"^-?[0-9]{1,18}(\.[0-9]*)?$")
-    dates = pc.match_substring_regex(values, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+)?(Z|[-+][0-9:]+)?$")
-    fitting = numbers if (pc.sum(numbers).as_py() or 0) >= (pc.sum(dates).as_py() or 0) else dates
-    row = int(np.argmin(fitting.fill_null(True).combine_chunks().to_numpy(zero_copy_only=False)))
+    number, date = r"^-?[0-9]{1,18}(\.[0-9]*)?$", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+)?(Z|[-+][0-9:]+)?$"
+    usual = max((number, date), key=lambda way: pc.sum(pc.match_substring_regex(values, way)).as_py() or 0)
+    row = _first_mismatch(values, usual)
     raise DataError(f"{source.place(row)}: {column} is {values[row].as_py()!r}, not a number such as 20220427155668.")
 
 

@@ -94,9 +94,8 @@ class Bert4RecTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
         train_dataset = self.train_dataset if train_dataset is None else train_dataset
         lengths = np.minimum(history_lengths(train_dataset), self.data_collator.max_length)
-        self.train_sampler = SimilarLengthSampler(
-            lengths, self.args.train_batch_size, self.args.data_seed or self.args.seed
-        )
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        self.train_sampler = SimilarLengthSampler(lengths, self.args.train_batch_size, seed)
         return self.train_sampler
 
     def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):

@@ -12,6 +12,13 @@ from bert4rec_hf import DataArguments, DataError, read_interactions
 
 
 LOG = "profile_id,log_time,album_id\n"
+LOG_ALONE = {
+    "item_features": [],
+    "user_features": [],
+    "profile_data_file": "none",
+    "meta_data_file": "none",
+    "meta_data_plus_file": "none",
+}
 
 
 def write(folder, history=LOG + "1,20220301000000,10\n", profiles=None, items=None, keywords=None):
@@ -82,9 +89,7 @@ def test_cleaning_is_what_a_loop_would_do(rows):
         {name: [row[i] for row in rows] for i, name in enumerate(("profile_id", "log_time", "album_id"))}
     )
     history = history.set_column(1, "log_time", pa.array([20220301000000 + row[1] for row in rows]))
-    arguments = DataArguments(
-        item_features=[], user_features=[], profile_data_file="none", meta_data_file="none", meta_data_plus_file="none"
-    )
+    arguments = DataArguments(**LOG_ALONE)
     expected = sorted(dict.fromkeys(rows), key=lambda row: row[:2])  # stable: the first of duplicates, then file order
     assert events(read_interactions(arguments, history)) == [(user, item) for user, _, item in expected]
 
@@ -184,9 +189,7 @@ def test_csv_parquet_folder_glob_and_dataset_read_alike(tmp_path):
         "album_id": [4, 5, 6],
     }
     expected = [(1, 6), (1, 5), (2, 4)]
-    arguments = DataArguments(
-        item_features=[], user_features=[], profile_data_file="none", meta_data_file="none", meta_data_plus_file="none"
-    )
+    arguments = DataArguments(**LOG_ALONE)
     for part, rows in enumerate((slice(0, 1), slice(1, 3))):
         piece = pa.table({name: values[rows] for name, values in table.items()})
         pa.parquet.write_table(piece, tmp_path / f"log-{part}.parquet")
@@ -200,13 +203,7 @@ def test_times_within_a_second_keep_their_order():
     times = pa.array([900, 500, 100], pa.timestamp("ms"))
     for column in (times, pa.array([0.9, 0.5, 0.1])):
         history = pa.table({"profile_id": [1, 1, 1], "album_id": [5, 6, 5], "log_time": column})
-        arguments = DataArguments(
-            item_features=[],
-            user_features=[],
-            profile_data_file="none",
-            meta_data_file="none",
-            meta_data_plus_file="none",
-        )
+        arguments = DataArguments(**LOG_ALONE)
         assert events(read_interactions(arguments, history)) == [(1, 5), (1, 6), (1, 5)]
 
 
