@@ -18,13 +18,16 @@ _import_structure = {
         "Bert4RecRecommendationOutput",
     ],
     "processing_bert4rec": ["Bert4RecProcessor"],
+    "pipeline_bert4rec": ["ItemRecommendationPipeline"],
     "tables": ["DataError"],
     "interactions": ["DataArguments", "Interactions", "read_interactions"],
     "splits": ["Split"],
     "encoding": ["encode_evaluation", "encode_histories", "encode_training", "fit_processor"],
     "data_collator": ["DataCollatorForHistories", "DataCollatorForItemMasking"],
     "evaluation": ["check_k", "evaluate", "metrics_table", "recommend_all", "write_submission"],
-    "trainer": ["Bert4RecTrainer", "check_save_dir", "load_checkpoint", "load_processor"],
+    "growth": ["add_items", "load_and_grow"],
+    "hub": ["load_checkpoint", "load_processor", "push_checkpoint", "push_metric"],
+    "trainer": ["Bert4RecTrainer", "check_save_dir"],
     "model_card": ["write_model_card"],
     "sample_data": ["write_sample_data"],
     "arguments": ["check_output_file", "parse_arguments", "run"],
@@ -44,8 +47,8 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-# The Auto classes know the model as soon as the package is imported, and importing it stays quick: registering classes
-# would load torch, so where the Auto classes are not loaded yet their tables get names, as for its own models.
+# The Auto classes and `pipeline` know the model as soon as the package is imported, and importing it stays quick:
+# registering classes would load torch, so a table that transformers has not loaded yet gets its entry when it is.
 _auto_tables = {
     "transformers.models.auto.configuration_auto": {"CONFIG_MAPPING_NAMES": "Bert4RecConfig"},
     "transformers.models.auto.modeling_auto": {
@@ -56,19 +59,29 @@ _auto_tables = {
 }
 
 
-class _AddNamesOnImport(importlib.abc.MetaPathFinder):
+def _register(module):
+    if module.__name__ == "transformers.pipelines":
+        from .pipeline_bert4rec import ItemRecommendationPipeline
+
+        module.PIPELINE_REGISTRY.register_pipeline(
+            "item-recommendation", ItemRecommendationPipeline, pt_model=module.AutoModelForMaskedLM, type="text"
+        )
+    for table, name in _auto_tables.get(module.__name__, {}).items():
+        getattr(module, table)["bert4rec"] = name
+
+
+class _RegisterOnImport(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path, target=None):
-        if fullname not in _auto_tables:
+        if fullname not in (*_auto_tables, "transformers.pipelines"):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         exec_module = spec.loader.exec_module
 
-        def exec_and_add_names(module):
+        def exec_and_register(module):
             exec_module(module)
-            for table, name in _auto_tables[fullname].items():
-                getattr(module, table)["bert4rec"] = name
+            _register(module)
 
-        spec.loader.exec_module = exec_and_add_names
+        spec.loader.exec_module = exec_and_register
         return spec
 
 
@@ -83,6 +96,9 @@ if any(name in sys.modules for name in _auto_tables):
     AutoModel.register(Bert4RecConfig, Bert4RecModel)
     AutoModelForMaskedLM.register(Bert4RecConfig, Bert4RecForMaskedLM)
     AutoProcessor.register(Bert4RecConfig, Bert4RecProcessor)
+    _auto_tables.clear()
 else:
     sys.modules["transformers.models.bert4rec"] = sys.modules[__name__]
-    sys.meta_path.insert(0, _AddNamesOnImport())
+sys.meta_path.insert(0, _RegisterOnImport())
+if "transformers.pipelines" in sys.modules:
+    _register(sys.modules["transformers.pipelines"])

@@ -11,14 +11,25 @@ import yaml
 from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser
 
+from .hub import find_checkpoint, load_config, load_processor, one_line
 from .tables import DataError
-from .trainer import load_processor
 
 
-def parse_arguments(*dataclass_types, description: str | None = None, from_checkpoint: bool = False) -> tuple:
+def parse_arguments(
+    *dataclass_types,
+    description: str | None = None,
+    checkpoint: str | None = None,
+    sizes: dict[str, str] | None = None,
+) -> tuple:
     """
     The command line as dataclasses, one of each type. A YAML or JSON file as the first argument gives defaults, and so
-    does, with `from_checkpoint`, how the checkpoint in `--model_dir` was made; flags overrule both.
+    does the checkpoint of a flag; flags overrule both.
+
+    Args:
+        checkpoint (`str`, *optional*):
+            Name of the flag for a checkpoint: how it read its data and its split are defaults.
+        sizes (`dict[str, str]`, *optional*):
+            Flags for which the checkpoint's config has defaults, and their names there.
 
     Raises:
         `DataError`: for a file that cannot be used, or a name in it that is no flag.
@@ -33,13 +44,18 @@ def parse_arguments(*dataclass_types, description: str | None = None, from_check
             if f"--{name}" not in parser._option_string_actions:
                 raise DataError(f"{name!r} is no argument of this script; see --help.")
         args = _as_flags(values) + args
-    if from_checkpoint:
+    if checkpoint is not None:
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        first.add_argument("--model_dir", "--model-dir")
-        model_dir = first.parse_known_args(args)[0].model_dir
-        if model_dir is not None:
-            processor = load_processor(model_dir)
+        for name in (checkpoint, "revision"):
+            first.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name)
+        given = vars(first.parse_known_args(args)[0])
+        if given[checkpoint] is not None:
+            folder = find_checkpoint(given[checkpoint], given["revision"])
+            processor = load_processor(folder)
             values = {**(processor.data or {}), **(processor.split or {})}
+            if sizes:
+                config = load_config(folder)
+                values |= {flag: getattr(config, name) for flag, name in sizes.items()}
             known = {name: value for name, value in values.items() if f"--{name}" in parser._option_string_actions}
             args = _as_flags(known) + args
     return parser.parse_args_into_dataclasses(args)
@@ -85,9 +101,7 @@ def run(main: Callable[[], None]):
     try:
         main()
     except (DataError, StrictDataclassError) as error:
-        # A StrictDataclassError names its validator in a first line that says nothing to the person.
-        message = str(error).strip().splitlines()[-1].strip().removeprefix("ValueError: ")
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted; train.py goes on from its last checkpoint with --resume.", file=sys.stderr)

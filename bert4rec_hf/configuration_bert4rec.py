@@ -1,8 +1,44 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """BERT4Rec model configuration."""
 
+import copy
+from typing import TYPE_CHECKING
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+
+if TYPE_CHECKING:  # never run: transformers saves beside a file those that it names like this, so all travel together
+    from .modeling_bert4rec import Bert4RecForMaskedLM  # noqa: F401
+    from .pipeline_bert4rec import ItemRecommendationPipeline  # noqa: F401
+    from .processing_bert4rec import Bert4RecProcessor  # noqa: F401
+
+# What config.json says to a transformers that does not know the package; see `to_dict`.
+CUSTOM_CODE = {
+    "auto_map": {
+        "AutoConfig": "configuration_bert4rec.Bert4RecConfig",
+        "AutoModel": "modeling_bert4rec.Bert4RecModel",
+        "AutoModelForMaskedLM": "modeling_bert4rec.Bert4RecForMaskedLM",
+        "AutoProcessor": "processing_bert4rec.Bert4RecProcessor",
+    },
+    "custom_pipelines": {
+        "item-recommendation": {
+            "impl": "pipeline_bert4rec.ItemRecommendationPipeline",
+            "pt": ["AutoModelForMaskedLM"],
+            "type": "text",
+        }
+    },
+}
+# Far beyond any use, and small enough for a config to be refused before anything is allocated for it.
+LARGEST = {
+    "vocab_size": 2**31 - 1,
+    "hidden_size": 2**16,
+    "num_hidden_layers": 2**10,
+    "num_attention_heads": 2**16,
+    "intermediate_size": 2**18,
+    "max_position_embeddings": 2**20,
+}
+LARGEST_FEATURE = {"num_values": 2**31 - 1, "max_values": 2**12}
 
 
 @strict
@@ -49,6 +85,8 @@ class Bert4RecConfig(PreTrainedConfig):
             `Bert4RecModel.set_item_features`. Value 0 is "missing"; `max_values` values of a feature are kept.
         user_features (`list[dict]`, *optional*):
             One `{"name", "num_values"}` for each column of the model's `user_features` input. Value 0 is "missing".
+        vocabulary_hash (`str`, *optional*):
+            [`Bert4RecProcessor.vocabulary_hash`] of the processor that the model goes with.
 
     Raises `StrictDataclassError` where values do not fit together.
 
@@ -83,18 +121,22 @@ class Bert4RecConfig(PreTrainedConfig):
     unk_token_id: int = 2
     item_features: list[dict] | None = None
     user_features: list[dict] | None = None
+    vocabulary_hash: str | None = None
+    _auto_class = "AutoConfig"
 
     def __post_init__(self, **kwargs):
         self.item_features = self.item_features or []
         self.user_features = self.user_features or []
         if self.initializer_range is None:
             self.initializer_range = 0.5 / max(self.hidden_size, 1) ** 0.5
+        if not __name__.startswith("transformers_modules."):  # the package has the pipeline registered
+            kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
 
     def validate_sizes(self):
-        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name, largest in LARGEST.items():
+            if not 1 <= getattr(self, name) <= largest:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 1 to {largest}.")
         if self.vocab_size <= max(self.pad_token_id, self.mask_token_id, self.unk_token_id):
             raise ValueError(f"vocab_size is {self.vocab_size}; it must hold PAD, MASK and UNK.")
         if self.hidden_size % self.num_attention_heads:
@@ -113,12 +155,37 @@ class Bert4RecConfig(PreTrainedConfig):
             raise ValueError(f"layer_norm_eps is {self.layer_norm_eps}; it must be above 0.")
 
     def validate_features(self):
-        for feature in self.item_features or []:
-            if set(feature) != {"name", "num_values", "max_values"} or feature["max_values"] < 1:
-                raise ValueError(f"an item feature is {{name, num_values, max_values >= 1}}, not {feature}.")
-        for feature in self.user_features or []:
-            if set(feature) != {"name", "num_values"}:
-                raise ValueError(f"a user feature is {{name, num_values}}, not {feature}.")
+        for kind, features, sizes in (
+            ("item", self.item_features or [], ("num_values", "max_values")),
+            ("user", self.user_features or [], ("num_values",)),
+        ):
+            for feature in features:
+                if set(feature) != {"name", *sizes}:
+                    raise ValueError(f"{kind} feature {feature} must have name, {', '.join(sizes)}.")
+                for size in sizes:
+                    if not isinstance(feature[size], int) or not 1 <= feature[size] <= LARGEST_FEATURE[size]:
+                        raise ValueError(
+                            f"{size} of {kind} feature {feature['name']!r} is {feature[size]}; it must be from 1 to "
+                            f"{LARGEST_FEATURE[size]}."
+                        )
+
+    @classmethod
+    def _settings(cls) -> set[str]:
+        return {*PreTrainedConfig.to_dict(cls()), *CUSTOM_CODE, "processor_class", "quantization_config"}
+
+    def to_dict(self) -> dict:
+        # Not what others hang on it (Trainer: use_cache), or it could not be loaded again; and the code's names whole
+        # and anew, as transformers would give the class that is saved, and no other.
+        settings = self._settings()
+        values = {name: value for name, value in super().to_dict().items() if name in settings or name[0] == "_"}
+        return values | copy.deepcopy(CUSTOM_CODE)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict, **kwargs):
+        """Raises `ValueError` for keys that are no settings: a mistyped one would go unnoticed otherwise."""
+        if unknown := sorted(name for name in {*config_dict} - cls._settings() if name[0] != "_"):
+            raise ValueError(f"config.json: {', '.join(unknown)}: no such setting of {cls.__name__}; remove it.")
+        return super().from_dict(config_dict, **kwargs)
 
 
 __all__ = ["Bert4RecConfig"]

@@ -151,15 +151,22 @@ def evaluate(
         )
         scores = ranking_scores(ranked, relevant.to_numpy(zero_copy_only=False), k)
         results[name] = {metric: float(np.nanmean(values)) for metric, values in scores.items()}
-    targets = relevant.flatten().to_numpy()
     return {
         "results": results,
-        "num_users": len(dataset),
-        "num_targets": len(targets),
-        "unknown_targets": float((targets >= processor.vocab_size).mean()),
+        **describe_targets(dataset, processor),
         "split": str(split),
         "subset": subset,
         "exclude_seen": exclude_seen,
+    }
+
+
+def describe_targets(dataset: Dataset, processor: Bert4RecProcessor) -> dict:
+    """`"num_users"`, `"num_targets"` and `"unknown_targets"` of a data set of [`encode_evaluation`]."""
+    targets = dataset.with_format("arrow")[:]["relevant"].combine_chunks().flatten().to_numpy()
+    return {
+        "num_users": len(dataset),
+        "num_targets": len(targets),
+        "unknown_targets": float((targets >= processor.vocab_size).mean()),
     }
 
 

@@ -1,14 +1,16 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """The README.md of a checkpoint."""
 
-import hashlib
 import json
 import os
+from collections.abc import Callable
 
+from datasets import Dataset
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import TrainingArguments
 
 from .data_collator import DataCollatorForItemMasking
+from .encoding import history_lengths
 from .evaluation import metrics_table
 from .modeling_bert4rec import Bert4RecForMaskedLM
 from .processing_bert4rec import Bert4RecProcessor
@@ -20,37 +22,53 @@ def write_model_card(
     model: Bert4RecForMaskedLM,
     processor: Bert4RecProcessor,
     training_args: TrainingArguments,
-    collator: DataCollatorForItemMasking,
+    collator: Callable,
+    train_dataset: Dataset | None = None,
     evaluation: dict | None = None,
     model_name: str = "BERT4Rec",
     model_id: str | None = None,
+    tags: list[str] | None = None,
+    license: str | None = None,
+    language: str | None = None,
 ) -> ModelCard:
     """
-    Writes README.md into a checkpoint: what it is, its data, its results beside the baselines, how it was trained.
+    Writes README.md into a checkpoint: what it is, how to load it, its data, its results beside the baselines, how it
+    was trained.
 
     Args:
+        collator (`Callable`): what masked the items; of a [`DataCollatorForItemMasking`] the card has the settings.
+        train_dataset (`Dataset`, *optional*): what [`encode_training`] made, to be counted.
         evaluation (`dict`, *optional*): the result of [`evaluate`].
         model_name (`str`, *optional*, defaults to `"BERT4Rec"`): the heading.
-        model_id (`str`, *optional*): what the example loads; by default the folder, of an absolute path its name.
+        model_id (`str`, *optional*): what the examples load; by default the folder, of an absolute path its name.
+        tags, license, language (*optional*): for the metadata.
     """
     vocabulary, config = processor.vocabulary, model.config
-    history = vocabulary["item_ids"][:2]
-    profile = {feature["name"]: feature["values"][0] for feature in vocabulary["user_features"] if feature["values"]}
+    item_features, user_features = vocabulary.get("item_features", []), vocabulary.get("user_features", [])
+    profile = {feature["name"]: feature["values"][0] for feature in user_features if feature["values"]}
+    profile = json.dumps(profile, ensure_ascii=False) if profile else ""
+    split = str(Split(**processor.split)) if processor.split else "not recorded"
     data = {
-        "Items": len(vocabulary["item_ids"]),
-        "Vocabulary (SHA-256)": hashlib.sha256(json.dumps(vocabulary, sort_keys=True).encode()).hexdigest()[:16],
-        "Item features": ", ".join(f"{f['name']} ({len(f['values'])})" for f in vocabulary["item_features"]) or "none",
-        "User features": ", ".join(f"{f['name']} ({len(f['values'])})" for f in vocabulary["user_features"]) or "none",
-        "Split": str(Split(**processor.split)),
+        "Items": f"{len(vocabulary['item_ids']):,}",
+        "Vocabulary (SHA-256)": processor.vocabulary_hash,
+        "Item features": ", ".join(f"{f['name']} ({len(f['values'])})" for f in item_features) or "none",
+        "User features": ", ".join(f"{f['name']} ({len(f['values'])})" for f in user_features) or "none",
+        "Split": split,
     }
+    if isinstance(train_dataset, Dataset) and "input_ids" in train_dataset.column_names:
+        events = f"{int(history_lengths(train_dataset).sum()):,} by {len(train_dataset):,} users"
+        data = {"Training events": events, **data}
     training = {
         "Hidden size": config.hidden_size,
         "Layers, heads": f"{config.num_hidden_layers}, {config.num_attention_heads}",
         "Parameters": f"{model.num_parameters():,}",
         "Longest sequence": config.max_position_embeddings,
         "Dropout": config.hidden_dropout_prob,
-        "Mask probability": collator.mlm_probability,
-        "Rows that mask only the last item": collator.last_item_probability,
+    }
+    if isinstance(collator, DataCollatorForItemMasking):
+        training["Mask probability"] = collator.mlm_probability
+        training["Rows that mask only the last item"] = collator.last_item_probability
+    training |= {
         **(
             {"Steps": training_args.max_steps}
             if training_args.max_steps > 0
@@ -64,15 +82,19 @@ def write_model_card(
     card = ModelCard.from_template(
         ModelCardData(
             library_name="bert4rec-hf",
-            tags=["recommender-system", "sequential-recommendation", "bert4rec"],
+            tags=list(dict.fromkeys(["recommender-system", "sequential-recommendation", "bert4rec", *(tags or [])])),
             model_name=model_name,
-            eval_results=_eval_results(evaluation) if evaluation else None,
+            license=license,
+            language=language,
+            eval_results=_eval_results({"split": split, **evaluation}) if evaluation else None,
         ),
         template_path=os.path.join(os.path.dirname(__file__), "model_card_template.md"),
         model_name=model_name,
         model_id=model_id or (os.path.basename(save_dir) if os.path.isabs(save_dir) else save_dir),
-        example_history=json.dumps(history, ensure_ascii=False),
-        example_profile=f", [{json.dumps(profile, ensure_ascii=False)}]" if profile else "",
+        history=json.dumps(vocabulary["item_ids"][:2], ensure_ascii=False),
+        profile_item=profile and f', "profile": {profile}',
+        profiles_argument=profile and f", [{profile}]",
+        mask_probability=getattr(collator, "mlm_probability", 0.2),
         data_table=_rows(data),
         results=_results(evaluation),
         training_table=_rows(training),
@@ -88,7 +110,7 @@ def _rows(values: dict) -> str:
 
 def _results(evaluation: dict | None) -> str:
     if evaluation is None:
-        return "All rows trained, so there are none left to evaluate on."
+        return "None were measured: there is nothing to say how well it recommends."
     return (
         f"{evaluation['num_users']:,} users, {evaluation['num_targets']:,} targets of the {evaluation['subset']} rows,"
         f" {evaluation['unknown_targets']:.1%} of them outside the vocabulary, which count as misses. Every item is"

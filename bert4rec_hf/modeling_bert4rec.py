@@ -260,6 +260,26 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": Bert4RecLayer, "attentions": Bert4RecAttention}
 
+    @classmethod
+    def from_pretrained(cls, *args, output_loading_info: bool = False, **kwargs):
+        """
+        As [`PreTrainedModel.from_pretrained`], which makes up what a file lacks and drops what a config lacks.
+
+        Raises:
+            `ValueError`: if the weights have other layers than the config. Only a head may be missing, or left over.
+        """
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        is_whole = cls.__name__ in (model.config.architectures or [])
+        wrong = [
+            f"{name} is {how}"
+            for how in ("missing", "unexpected")
+            for name in sorted(info[f"{how}_keys"])
+            if is_whole or not name.startswith(("head.", "decoder."))
+        ]
+        if wrong:
+            raise ValueError(f"the weights do not fit the config: {wrong[0]} ({len(wrong)} such tensors).")
+        return (model, info) if output_loading_info else model
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
@@ -306,6 +326,8 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
 
 class Bert4RecModel(Bert4RecPreTrainedModel):
     """The BERT4Rec encoder, without a head: histories to hidden states."""
+
+    _auto_class = "AutoModel"
 
     def __init__(self, config: Bert4RecConfig):
         super().__init__(config)
@@ -396,6 +418,7 @@ class Bert4RecHeadTransform(nn.Module):
 class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
     """BERT4Rec with a head over the items, tied to their embeddings: training by masked items, recommending."""
 
+    _auto_class = "AutoModelForMaskedLM"
     _tied_weights_keys = {"decoder.weight": "model.embeddings.item_embeddings.weight"}
 
     def __init__(self, config: Bert4RecConfig):

@@ -1,16 +1,21 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Processor of BERT4Rec: raw item ids and profiles to tensors and back."""
 
+import hashlib
 import json
 import os
 import unicodedata
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import cached_file, logging
 
+
+if TYPE_CHECKING:
+    from .configuration_bert4rec import Bert4RecConfig
 
 logger = logging.get_logger(__name__)
 
@@ -29,6 +34,14 @@ def normalize_value(value) -> str:
     if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
         text = text[:-2]
     return "" if text.lower() in ("nan", "none", "null", "unknown", "<na>") else text
+
+
+def _add_values(values: list[str], rows: list) -> tuple[list[str], list[list[int]]]:
+    """`values` with those of `rows` that are new after them, and the distinct value ids of each row."""
+    ids = {value: i for i, value in enumerate(values, start=1)}
+    rows = [dict.fromkeys(filter(None, map(normalize_value, row))) for row in rows]
+    rows = [[ids.setdefault(value, len(ids) + 1) for value in row] for row in rows]
+    return list(ids), rows
 
 
 class Bert4RecProcessor(ProcessorMixin):
@@ -55,6 +68,8 @@ class Bert4RecProcessor(ProcessorMixin):
     model_input_names = ["input_ids", "attention_mask", "user_features"]
     pad_token_id, mask_token_id, unk_token_id = 0, 1, 2
     bos_token_id = eos_token_id = None
+    padding_side = "left"
+    _auto_class = "AutoProcessor"
 
     def __init__(self, vocabulary=None, unknown_items="skip", data=None, split=None):
         super().__init__()
@@ -110,9 +125,7 @@ class Bert4RecProcessor(ProcessorMixin):
             raise ValueError(f"item {strange!r} is not in the vocabulary.")
         if self.unknown_items == "unk":
             return [self.unk_token_id if token is None else token for token in tokens]
-        logger.warning(
-            f"{len(tokens) - len(known)} of {len(tokens)} items of a history are not in the vocabulary, skipped."
-        )
+        logger.warning(f"{len(tokens) - len(known)} of {len(tokens)} items are not in the vocabulary, skipped.")
         return known
 
     def encode_profile(self, profile: dict | None) -> list[int]:
@@ -192,7 +205,109 @@ class Bert4RecProcessor(ProcessorMixin):
                 {"name": f["name"], "num_values": len(f["values"]) + 1}
                 for f in self.vocabulary.get("user_features", [])
             ],
+            "vocabulary_hash": self.vocabulary_hash,
         }
+
+    @property
+    def vocabulary_hash(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of the vocabulary as JSON."""
+        return hashlib.sha256(json.dumps(self.vocabulary, sort_keys=True).encode()).hexdigest()[:16]
+
+    def check_config(self, config: "Bert4RecConfig"):
+        """
+        Checks that a model is the one that this processor goes with.
+
+        Raises:
+            `ValueError`: if its config has other sizes, or was made for another vocabulary.
+        """
+        for name, value in self.config_kwargs().items():
+            if getattr(config, name) not in (value, None if name == "vocabulary_hash" else value):
+                raise ValueError(
+                    f"the processor has {name} {value}, the model {getattr(config, name)}; they are not of the same "
+                    "checkpoint."
+                )
+
+    def catalogue(self) -> dict:
+        """The vocabulary in raw values: the arguments of [`~Bert4RecProcessor.add_items`] of another processor."""
+        vocabulary = self.vocabulary
+        item_features = zip(vocabulary.get("item_features", []), vocabulary.get("item_feature_values", []))
+        return {
+            "item_ids": vocabulary["item_ids"],
+            "titles": vocabulary.get("titles"),
+            "item_features": {
+                feature["name"]: [[feature["values"][i - 1] for i in ids] for ids in rows]
+                for feature, rows in item_features
+            },
+            "user_features": {feature["name"]: feature["values"] for feature in vocabulary.get("user_features", [])},
+        }
+
+    def add_items(
+        self,
+        item_ids: list,
+        titles: list | None = None,
+        item_features: dict[str, list] | None = None,
+        user_features: dict[str, list] | None = None,
+    ) -> list:
+        """
+        Appends items and feature values to the vocabulary. A model has to grow with it: see
+        [`bert4rec_hf.add_items`], which calls this.
+
+        Args:
+            item_ids (`list`):
+                Raw ids, of the vocabulary's type. What it knows already stays as it is.
+            titles (`list`, *optional*):
+                A title or `None` for each of them.
+            item_features (`dict[str, list]`, *optional*):
+                For features of the vocabulary the value, or the list of values, of each of them; `None` for none.
+            user_features (`dict[str, list]`, *optional*):
+                For features of the vocabulary values that it may not know yet.
+
+        Returns:
+            `list`: the ids that are new.
+
+        Raises:
+            `ValueError`: for ids of another type, for features that the vocabulary does not have, or for columns that
+            are not as long as `item_ids`. The vocabulary is as before then.
+        """
+        vocabulary, item_ids = self.vocabulary, list(item_ids)
+        columns = {"titles": titles, **(item_features or {})}
+        for name, column in columns.items():
+            if column is not None and len(column) != len(item_ids):
+                raise ValueError(f"there are {len(item_ids)} items and {len(column)} {name}.")
+        known_type = type(next(iter(self._token_ids), item_ids[0] if item_ids else None))
+        for item in item_ids:
+            if type(item) is not known_type:
+                raise ValueError(
+                    f"item id {item!r} is a {type(item).__name__}, the vocabulary holds ids of type "
+                    f"{known_type.__name__}."
+                )
+        # The first of each id that is new, in the given order
+        rows = {item: row for row, item in reversed(list(enumerate(item_ids))) if item not in self._token_ids}
+        rows = sorted(rows.values())
+        new = {"item_ids": vocabulary["item_ids"] + [item_ids[row] for row in rows]}
+        if titles is not None or vocabulary.get("titles") is not None:
+            new["titles"] = list(vocabulary.get("titles") or [None] * len(vocabulary["item_ids"]))
+            new["titles"] += [titles[row] if titles is not None else None for row in rows]
+        for kind, given in (("item_features", item_features or {}), ("user_features", user_features or {})):
+            names = [feature["name"] for feature in vocabulary.get(kind, [])]
+            if strange := sorted(set(given) - set(names)):
+                raise ValueError(f"{', '.join(strange)}: none of the vocabulary's {kind} ({', '.join(names)}).")
+        new["item_features"], new["item_feature_values"] = [], []
+        for feature, values in zip(vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])):
+            column = (item_features or {}).get(feature["name"], [None] * len(item_ids))
+            column = [column[row] if isinstance(column[row], (list, tuple)) else [column[row]] for row in rows]
+            names, ids = _add_values(feature["values"], column)
+            max_values = max([feature["max_values"], *map(len, ids)])
+            new["item_features"].append({**feature, "values": names, "max_values": max_values})
+            new["item_feature_values"].append(values + ids)
+        new["user_features"] = [
+            {**feature, "values": _add_values(feature["values"], [(user_features or {}).get(feature["name"], [])])[0]}
+            for feature in vocabulary.get("user_features", [])
+        ]
+        self.vocabulary = {**vocabulary, **new}
+        for name in ("_token_ids", "_user_value_ids"):
+            self.__dict__.pop(name, None)
+        return [item_ids[row] for row in rows]
 
     def item_features(self) -> np.ndarray:
         """Value ids for [`Bert4RecModel.set_item_features`]: int32 `(vocab_size, sum of max_values)`, 0 is padding."""

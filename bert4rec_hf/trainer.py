@@ -3,23 +3,27 @@
 
 import glob
 import os
+import shutil
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from datasets import Dataset
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from huggingface_hub import CommitInfo
+from huggingface_hub.utils import filter_repo_objects
 from torch.utils.data import Sampler
-from transformers import EvalPrediction, PreTrainedConfig, Trainer, TrainerCallback
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.utils import CONFIG_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers import EvalPrediction, Trainer, TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer_utils import HubStrategy
+from transformers.utils.hub import PushInProgress
 
 from .configuration_bert4rec import Bert4RecConfig
 from .data_collator import DataCollatorForHistories
 from .encoding import history_lengths
+from .evaluation import describe_targets
+from .hub import CHECKPOINT_FILES, hub_errors, load_processor, push_checkpoint
 from .metrics.ranking.ranking import ranking_scores
-from .modeling_bert4rec import Bert4RecForMaskedLM
+from .model_card import write_model_card
 from .processing_bert4rec import Bert4RecProcessor
 from .tables import DataError
 
@@ -78,13 +82,18 @@ class Bert4RecTrainer(Trainer):
         exclude_seen (`bool`, *optional*, defaults to `False`):
             Evaluate without the items of a user's history.
 
+    What it saves and pushes is the whole recommender with its model card, and no pickle. The card has the results of
+    `trainer.evaluation`, a `dict` of [`evaluate`], or else those of the last evaluation while training.
+
     The other arguments are those of [`Trainer`]; `processing_class` is the [`Bert4RecProcessor`].
     """
 
     def __init__(self, *args, k: Sequence[int] = (10,), exclude_seen: bool = False, **kwargs):
         kwargs.setdefault("compute_metrics", self._ranking_metrics)
         super().__init__(*args, **kwargs)
-        self.k, self.exclude_seen = tuple(k), exclude_seen
+        if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
+            raise DataError(f"hub_strategy {self.args.hub_strategy.value!r} pushes pickles; use 'every_save'.")
+        self.k, self.exclude_seen, self.evaluation = tuple(k), exclude_seen, None
         self.train_sampler = None
         self.add_callback(SetEpochCallback(self))
 
@@ -121,6 +130,90 @@ class Bert4RecTrainer(Trainer):
         if self.model.config.tie_word_embeddings and "decoder.weight" in load_result.missing_keys:
             load_result.missing_keys.remove("decoder.weight")
         super()._issue_warnings_after_load(load_result)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None):
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:  # a pickle that nothing reads
+            os.remove(os.path.join(output_dir or self.args.output_dir, TRAINING_ARGS_NAME))
+
+    def create_model_card(self, **kwargs):
+        """Writes README.md into `args.output_dir`; the arguments are those of [`write_model_card`]."""
+        if not self.is_world_process_zero():
+            return
+        evaluation = self.evaluation
+        validated = [entry for entry in self.state.log_history if f"eval_recall@{self.k[0]}" in entry]
+        if evaluation is None and validated and isinstance(self.eval_dataset, Dataset):
+            metrics = {name.removeprefix("eval_"): value for name, value in validated[-1].items() if "@" in name}
+            evaluation = {
+                "results": {"BERT4Rec": metrics},
+                **describe_targets(self.eval_dataset, self.processing_class),
+                "subset": "validation",
+                "exclude_seen": self.exclude_seen,
+            }
+        write_model_card(
+            self.args.output_dir,
+            self.accelerator.unwrap_model(self.model),
+            self.processing_class,
+            self.args,
+            self.data_collator,
+            self.train_dataset,
+            evaluation,
+            **{"model_id": self.hub_model_id, **kwargs},
+        )
+
+    def init_hf_repo(self, *args, **kwargs):
+        with hub_errors(self.args.hub_model_id or self.args.output_dir):
+            super().init_hf_repo(*args, **kwargs)
+
+    def push_to_hub(
+        self,
+        commit_message: str = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs,
+    ) -> CommitInfo | None:
+        """
+        Saves the recommender and its card, and pushes them to `args.hub_model_id`. The arguments are those of
+        [`Trainer.push_to_hub`]; `kwargs` go to [`write_model_card`].
+
+        Raises:
+            `DataError`: if the Hub cannot be reached or refuses; what was saved stays.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        if self.hub_model_id is None:
+            self.init_hf_repo(token=token, private=private)
+        self.save_model(_internal_call=True)
+        if not self.is_world_process_zero():
+            return None
+        self.create_model_card(**kwargs)
+        self._finish_current_push()
+        return self._push(commit_message, token, revision, run_as_future=not blocking)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str):
+        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
+            return
+        busy = self.push_in_progress is not None and not self.push_in_progress.is_done()
+        if busy and not self.args.hub_always_push:
+            return
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        for name in filter_repo_objects(os.listdir(checkpoint_folder), allow_patterns=CHECKPOINT_FILES):
+            shutil.copy(os.path.join(checkpoint_folder, name), self.args.output_dir)
+        self.create_model_card()
+        job = self._push(f"Training in progress, step {self.state.global_step}", run_as_future=True)
+        self.push_in_progress = PushInProgress([*(self.push_in_progress.jobs if busy else []), job])
+
+    def _push(self, commit_message, token=None, revision=None, run_as_future=False):
+        return push_checkpoint(
+            self.args.output_dir,
+            self.hub_model_id,
+            self.args.hub_private_repo,
+            revision or self.args.hub_revision,
+            token or self.args.hub_token,
+            commit_message,
+            run_as_future,
+        )
 
     def _ranking_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         scores = ranking_scores(prediction.predictions, prediction.label_ids, self.k)
@@ -163,54 +256,3 @@ def check_save_dir(
             if before[name] != now[name]:
                 raise DataError(f"{checkpoint} has {name} {before[name]}, not {now[name]}; choose another --save_dir.")
     return checkpoint
-
-
-def load_processor(model_dir: str) -> Bert4RecProcessor:
-    """
-    The processor of a checkpoint.
-
-    Raises:
-        `DataError`: if there is none that can be read.
-    """
-    if os.path.isdir(model_dir) and not os.path.exists(os.path.join(model_dir, PROCESSOR_NAME)):
-        raise DataError(f"{model_dir} holds no checkpoint: no {PROCESSOR_NAME}.")
-    try:
-        return Bert4RecProcessor.from_pretrained(model_dir)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{model_dir}: the processor cannot be loaded: {str(error).splitlines()[0]}") from None
-
-
-def load_checkpoint(model_dir: str) -> tuple[Bert4RecForMaskedLM, Bert4RecProcessor]:
-    """
-    The model and the processor of a checkpoint, checked against each other.
-
-    Raises:
-        `DataError`: if the folder holds no whole checkpoint, or parts of different ones.
-    """
-    processor = load_processor(model_dir)
-    weights = [os.path.join(model_dir, name) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)]
-    if os.path.isdir(model_dir) and not (
-        os.path.exists(os.path.join(model_dir, CONFIG_NAME)) and any(map(os.path.exists, weights))
-    ):
-        raise DataError(f"{model_dir} holds no checkpoint: no {CONFIG_NAME} or no {SAFE_WEIGHTS_NAME}.")
-    try:
-        config = PreTrainedConfig.get_config_dict(model_dir)[0]
-        if config.get("model_type") != Bert4RecConfig.model_type:
-            raise DataError(f"{model_dir} holds a model of type {config.get('model_type')}, not a BERT4Rec.")
-        model, info = Bert4RecForMaskedLM.from_pretrained(
-            model_dir, output_loading_info=True, ignore_mismatched_sizes=True
-        )
-    except DataError:
-        raise
-    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise DataError(f"{model_dir}: the checkpoint cannot be loaded: {reason}") from None
-    wrong = [*info["missing_keys"], *info["unexpected_keys"], *(key for key, *_ in info["mismatched_keys"])]
-    if wrong:
-        raise DataError(f"{model_dir}: the weights do not fit the config: {', '.join(sorted(wrong)[:3])}.")
-    if processor.vocab_size != model.config.vocab_size:
-        raise DataError(
-            f"{model_dir}: the processor knows {processor.vocab_size} tokens, the model {model.config.vocab_size}; "
-            "they are not of the same checkpoint."
-        )
-    return model, processor

@@ -30,6 +30,7 @@ class EvaluationArguments:
     """What is evaluated, and how."""
 
     model_dir: str = field(metadata={"help": "Folder of the checkpoint, or its id on the Hub."})
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit, where it is on the Hub."})
     subset: Literal["validation", "test"] = field(default="test", metadata={"help": "Which rows are the targets."})
     k: list[int] = field(default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists."})
     exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a user's history."})
@@ -40,10 +41,10 @@ class EvaluationArguments:
 
 def main():
     args, data_args, split = parse_arguments(
-        EvaluationArguments, DataArguments, Split, description=__doc__, from_checkpoint=True
+        EvaluationArguments, DataArguments, Split, description=__doc__, checkpoint="model_dir"
     )
     check_output_file(args.output_file)
-    model, processor = load_checkpoint(args.model_dir)
+    model, processor = load_checkpoint(args.model_dir, args.revision)
     if split.split == "none":
         raise DataError(
             f"{args.model_dir} was trained on all rows, none are left to evaluate; give --split to do it all the same."

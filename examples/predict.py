@@ -26,6 +26,7 @@ class PredictionArguments:
     """For whom, and where to."""
 
     model_dir: str = field(metadata={"help": "Folder of the checkpoint, or its id on the Hub."})
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit, where it is on the Hub."})
     submission_file: str = field(
         default="sample_submission.csv", metadata={"help": "File in data_dir that lists the profiles."}
     )
@@ -36,9 +37,9 @@ class PredictionArguments:
 
 
 def main():
-    args, data_args = parse_arguments(PredictionArguments, DataArguments, description=__doc__, from_checkpoint=True)
+    args, data_args = parse_arguments(PredictionArguments, DataArguments, description=__doc__, checkpoint="model_dir")
     check_output_file(args.output_file)
-    model, processor = load_checkpoint(args.model_dir)
+    model, processor = load_checkpoint(args.model_dir, args.revision)
     check_k([args.k], processor)
     interactions = read_interactions(data_args)
     counts = write_submission(

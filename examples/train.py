@@ -29,18 +29,42 @@ from bert4rec_hf import (
     encode_training,
     evaluate,
     fit_processor,
+    load_and_grow,
     metrics_table,
     parse_arguments,
     read_interactions,
     run,
-    write_model_card,
 )
+
+
+# Flags of the model and their names in its config
+SIZES = {
+    "max_length": "max_position_embeddings",
+    "hidden_size": "hidden_size",
+    "num_layers": "num_hidden_layers",
+    "num_head": "num_attention_heads",
+    "intermediate_size": "intermediate_size",
+    "dropout_prob": "hidden_dropout_prob",
+    "attention_dropout_prob": "attention_probs_dropout_prob",
+    "eps": "layer_norm_eps",
+    "norm_first": "norm_first",
+    "head_transform": "head_transform",
+    "head_item_features": "head_item_features",
+}
 
 
 @dataclass
 class ModelArguments:
     """Sizes of the model."""
 
+    init_from: str | None = field(
+        default=None,
+        metadata={
+            "help": "Checkpoint to go on from, a folder or an id on the Hub: its sizes, columns and split are the "
+            "defaults, new items and feature values are added to it."
+        },
+    )
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of init_from on the Hub."})
     max_length: int = field(default=128, metadata={"help": "Longest sequence, the appended MASK included."})
     hidden_size: int = field(default=128, metadata={"help": "Width of the encoder."})
     num_layers: int = field(default=2, metadata={"help": "Encoder layers."})
@@ -54,6 +78,9 @@ class ModelArguments:
     norm_first: bool = field(default=False, metadata={"help": "Pre-LN instead of BERT's post-LN."})
     head_transform: bool = field(default=True, metadata={"help": "BERT's transform before the projection."})
     head_item_features: bool = field(default=False, metadata={"help": "Item features in the output layer too."})
+
+    def __post_init__(self):
+        self.intermediate_size = self.intermediate_size or 4 * self.hidden_size
 
 
 @dataclass
@@ -102,6 +129,10 @@ class RunArguments:
     bf16: bool = field(default=False, metadata={"help": "Compute in bfloat16."})
     gradient_checkpointing: bool = field(default=False, metadata={"help": "Less memory, more time."})
     resume: bool = field(default=False, metadata={"help": "Go on from the last checkpoint in save_dir."})
+    push_to_hub: bool = field(default=False, metadata={"help": "Push the recommender to the Hub when it is done."})
+    hub_model_id: str | None = field(default=None, metadata={"help": "Where to; the name of save_dir if not given."})
+    hub_private_repo: bool = field(default=False, metadata={"help": "Make a new repository a private one."})
+    hub_revision: str | None = field(default=None, metadata={"help": "Branch to push to; made if there is none."})
 
     def __post_init__(self):
         least = {"epochs": 0, "train_batch_size": 1, "gradient_accumulation_steps": 1, "learning_rate": 0}
@@ -115,6 +146,8 @@ class RunArguments:
             raise DataError(f"warmup_ratio is {self.warmup_ratio}; it must be below 1.")
         if self.early_stopping_patience and not self.do_eval:
             raise DataError("early_stopping_patience needs --do_eval.")
+        if not self.push_to_hub and (self.hub_model_id or self.hub_private_repo or self.hub_revision):
+            raise DataError("hub_model_id, hub_private_repo and hub_revision need --push_to_hub.")
         if self.do_eval:  # the best model is kept, so what is validated is saved
             self.eval_steps = self.eval_steps or self.save_steps
             self.save_steps = self.save_steps or self.eval_steps
@@ -126,7 +159,10 @@ class RunArguments:
 
 def main():
     data_args, split, model_args, masking_args, args = parse_arguments(
-        DataArguments, Split, ModelArguments, MaskingArguments, RunArguments, description=__doc__
+        *(DataArguments, Split, ModelArguments, MaskingArguments, RunArguments),
+        description=__doc__,
+        checkpoint="init_from",
+        sizes=SIZES,
     )
     set_seed(args.seed)
 
@@ -134,6 +170,9 @@ def main():
     check_save_dir(args.save_dir, args.resume)
     interactions = read_interactions(data_args)
     processor = fit_processor(interactions, split, args.unknown_items)
+    model = None
+    if model_args.init_from:
+        model, processor = load_and_grow(model_args.init_from, processor, model_args.revision)
     train_dataset = encode_training(interactions, processor, split)
     held_out = {}
     for subset in ["validation"] * args.do_eval + ["test"] * (split.split != "none"):
@@ -146,22 +185,17 @@ def main():
     collator = DataCollatorForItemMasking(
         processor, max_length=model_args.max_length, seed=args.seed, **asdict(masking_args)
     )
-    config = Bert4RecConfig(
-        **processor.config_kwargs(),
-        hidden_size=model_args.hidden_size,
-        num_hidden_layers=model_args.num_layers,
-        num_attention_heads=model_args.num_head,
-        intermediate_size=model_args.intermediate_size or 4 * model_args.hidden_size,
-        hidden_dropout_prob=model_args.dropout_prob,
-        attention_probs_dropout_prob=model_args.attention_dropout_prob,
-        max_position_embeddings=model_args.max_length,
-        layer_norm_eps=model_args.eps,
-        norm_first=model_args.norm_first,
-        head_transform=model_args.head_transform,
-        head_item_features=model_args.head_item_features,
-    )
-    model = Bert4RecForMaskedLM(config)
-    model.set_item_features(processor.item_features())
+    sizes = {name: getattr(model_args, flag) for flag, name in SIZES.items()}
+    config = Bert4RecConfig(**processor.config_kwargs(), **sizes)
+    if model is None:
+        model = Bert4RecForMaskedLM(config)
+        model.set_item_features(processor.item_features())
+    for flag, name in SIZES.items():
+        if getattr(model.config, name) != getattr(config, name):
+            raise DataError(
+                f"{model_args.init_from} has {flag} {getattr(model.config, name)}, not {getattr(config, name)}; leave "
+                f"--{flag} out."
+            )
 
     # 3. Train, and keep the whole recommender
     checkpoint = check_save_dir(args.save_dir, args.resume, processor, config)
@@ -191,6 +225,11 @@ def main():
             metric_for_best_model=f"ndcg@{args.k[0]}" if args.do_eval else None,
             bf16=args.bf16,
             activation_checkpointing=args.gradient_checkpointing,
+            push_to_hub=args.push_to_hub,
+            hub_model_id=args.hub_model_id,
+            hub_private_repo=args.hub_private_repo or None,
+            hub_revision=args.hub_revision,
+            hub_strategy="end",
             report_to="none",
         ),
         train_dataset=train_dataset,
@@ -207,15 +246,16 @@ def main():
     model.save_pretrained(args.save_dir)
     processor.save_pretrained(args.save_dir)
 
-    # 4. Evaluate beside the baselines
-    evaluation = None
+    # 4. Evaluate beside the baselines, for the card, and share
     if "test" in held_out:
-        evaluation = evaluate(
+        trainer.evaluation = evaluate(
             model, processor, interactions, split, "test", args.k, args.exclude_seen, batch_size=args.eval_batch_size
         )
-        print(metrics_table(evaluation))
-    write_model_card(args.save_dir, model, processor, trainer.args, collator, evaluation)
+        print(metrics_table(trainer.evaluation))
+    trainer.create_model_card()
     print(f"saved to {args.save_dir}")
+    if args.push_to_hub:
+        print(f"pushed to {trainer.push_to_hub().repo_url}")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ def checkpoint(sample_dir, tmp_path_factory):
 
 def test_checkpoint_is_whole_at_the_root_of_save_dir(checkpoint):
     names = {path.name for path in checkpoint.iterdir() if path.is_file()}
-    assert {"config.json", "model.safetensors", "processor_config.json", "vocabulary.json", "README.md"} == names
+    code = {f"{kind}_bert4rec.py" for kind in ("configuration", "modeling", "pipeline", "processing")}
+    parts = {"config.json", "model.safetensors", "processor_config.json", "vocabulary.json", "README.md"}
+    assert names == code | parts
 
 
 def test_checkpoint_remembers_how_the_data_was_read(checkpoint):
@@ -111,7 +113,7 @@ def test_arguments_from_a_file_give_way_to_flags(sample_dir, tmp_path, monkeypat
     assert (tmp_path / "used" / "model.safetensors").exists() and not (tmp_path / "unused").exists()
     config = json.loads((tmp_path / "used" / "config.json").read_text())
     assert config["hidden_size"] == 16 and [f["name"] for f in config["item_features"]] == ["genre_mid"]
-    assert "there are none left" in (tmp_path / "used" / "README.md").read_text()
+    assert "None were measured" in (tmp_path / "used" / "README.md").read_text()
 
 
 def test_an_interrupted_run_is_resumed(sample_dir, tmp_path, monkeypatch):

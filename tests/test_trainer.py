@@ -275,5 +275,5 @@ def test_a_broken_checkpoint_is_refused(fitted, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     weights = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(DataError, match="cannot be loaded"):
+    with pytest.raises(DataError, match="model.safetensors cannot be read"):
         load_checkpoint(str(tmp_path))

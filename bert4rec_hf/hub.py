@@ -1,0 +1,236 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Checkpoints in folders and on the Hub: loading them whole, sharing them, and saying plainly what went wrong."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from huggingface_hub import CommitInfo, HfApi, constants, snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    HTTPError,  # of the HTTP client that huggingface_hub uses
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    StrictDataclassError,
+)
+from huggingface_hub.utils import filter_repo_objects
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedConfig
+from transformers.utils import CONFIG_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from .configuration_bert4rec import Bert4RecConfig
+from .modeling_bert4rec import Bert4RecForMaskedLM
+from .processing_bert4rec import VOCABULARY_NAME, Bert4RecProcessor
+from .tables import DataError
+
+
+# What a repository holds, and nothing else that may lie in the folder: optimizers and training_args.bin are pickles.
+CHECKPOINT_FILES = [
+    CONFIG_NAME,
+    "model*.safetensors",
+    SAFE_WEIGHTS_INDEX_NAME,
+    PROCESSOR_NAME,
+    VOCABULARY_NAME,
+    "README.md",
+    "*.png",
+    "*_bert4rec*.py",
+]
+
+
+def one_line(error: Exception) -> str:
+    """The last line of an error's text: StrictDataclassError and others begin with what says nothing to the person."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip().removeprefix("ValueError: ")
+
+
+@contextmanager
+def hub_errors(repo_id: str, hint: str = "") -> Iterator[None]:
+    """
+    Says what went wrong between here and the Hub in one line.
+
+    Args:
+        repo_id (`str`): what the line begins with.
+        hint (`str`, *optional*): what it ends with.
+
+    Raises:
+        `DataError`: instead of the errors of huggingface_hub and of the network.
+    """
+    try:
+        yield
+    except (
+        HFValidationError,
+        LocalTokenNotFoundError,
+        OfflineModeIsEnabled,
+        EntryNotFoundError,
+        HTTPError,
+    ) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(error, HFValidationError):
+            reason = "there is no such folder, and an id on the Hub looks like 'name' or 'user/name'"
+        elif isinstance(error, RevisionNotFoundError):
+            reason = "the repository has no such revision"
+        elif isinstance(error, RepositoryNotFoundError):
+            reason = "there is no such folder, and no such repository on the Hub that the token may see"
+        elif isinstance(error, LocalTokenNotFoundError) or status == 401:
+            reason = "the Hub wants a valid token; log in with 'hf auth login' or set HF_TOKEN"
+        elif status is not None:
+            reason = f"the Hub refuses: {getattr(error, 'server_message', None) or one_line(error)}"
+        elif isinstance(error, OfflineModeIsEnabled) or constants.is_offline_mode():
+            reason = "HF_HUB_OFFLINE is set, and the cache does not have it"
+        else:
+            reason = f"the Hub at {constants.ENDPOINT} cannot be reached, and the cache does not have it"
+        raise DataError(f"{repo_id}: {reason}. {hint}".strip()) from error
+
+
+def find_checkpoint(model_dir: str, revision: str | None = None) -> str:
+    """
+    The folder of a checkpoint: `model_dir` itself or, for an id on the Hub, its place in the cache.
+
+    Raises:
+        `DataError`: if it is neither.
+    """
+    if os.path.isdir(model_dir):
+        return model_dir
+    with hub_errors(model_dir):
+        return snapshot_download(model_dir, revision=revision, allow_patterns=CHECKPOINT_FILES)
+
+
+def load_processor(model_dir: str, revision: str | None = None) -> Bert4RecProcessor:
+    """
+    The processor of a checkpoint, a folder or an id on the Hub.
+
+    Raises:
+        `DataError`: if there is none that can be read.
+    """
+    folder = find_checkpoint(model_dir, revision)
+    for name in (PROCESSOR_NAME, VOCABULARY_NAME):
+        if not os.path.exists(os.path.join(folder, name)):
+            raise DataError(f"{model_dir} holds no checkpoint: no {name}.")
+    try:
+        return Bert4RecProcessor.from_pretrained(folder)
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{model_dir}: the processor cannot be loaded: {one_line(error)}") from None
+
+
+def load_config(model_dir: str, revision: str | None = None) -> Bert4RecConfig:
+    """
+    The config of a checkpoint, a folder or an id on the Hub.
+
+    Raises:
+        `DataError`: if there is none that can be used.
+    """
+    folder = find_checkpoint(model_dir, revision)
+    if not os.path.exists(os.path.join(folder, CONFIG_NAME)):
+        raise DataError(f"{model_dir} holds no checkpoint: no {CONFIG_NAME}.")
+    try:
+        model_type = PreTrainedConfig.get_config_dict(folder)[0].get("model_type")
+        if model_type == Bert4RecConfig.model_type:
+            return Bert4RecConfig.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, StrictDataclassError) as error:
+        raise DataError(f"{model_dir}: the config cannot be loaded: {one_line(error)}") from None
+    raise DataError(f"{model_dir} holds a model of type {model_type}, not a BERT4Rec.")
+
+
+def load_checkpoint(model_dir: str, revision: str | None = None) -> tuple[Bert4RecForMaskedLM, Bert4RecProcessor]:
+    """
+    The model and the processor of a checkpoint, a folder or an id on the Hub, checked against each other.
+
+    Raises:
+        `DataError`: if it is no whole checkpoint, or parts of different ones.
+    """
+    folder = find_checkpoint(model_dir, revision)
+    processor, config = load_processor(folder), load_config(folder)
+    try:
+        processor.check_config(config)
+        _check_weights(folder, config)
+        return Bert4RecForMaskedLM.from_pretrained(folder, config=config), processor
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{model_dir}: {one_line(error)}") from None
+
+
+def _check_weights(folder: str, config: Bert4RecConfig):
+    """Compares the files' headers with the config before anything is allocated."""
+    files = sorted(filter_repo_objects(os.listdir(folder), allow_patterns=["model*.safetensors"]))
+    if not files:
+        raise ValueError(f"holds no checkpoint: no {SAFE_WEIGHTS_NAME}.")
+    found = {}
+    for name in files:
+        try:
+            with safe_open(os.path.join(folder, name), framework="pt") as file:
+                found |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+        except SafetensorError as error:
+            raise ValueError(f"{name} cannot be read: {one_line(error)}") from None
+    with torch.device("meta"):
+        model = Bert4RecForMaskedLM(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if config.tie_word_embeddings:
+        del expected["decoder.weight"]
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        raise ValueError(
+            f"the weights do not fit the config: {wrong[0]} is {found.get(wrong[0], 'missing')}, not "
+            f"{expected.get(wrong[0], 'expected')} ({len(wrong)} such tensors)."
+        )
+
+
+def push_checkpoint(
+    folder: str,
+    repo_id: str,
+    private: bool | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    commit_message: str = "Upload checkpoint",
+    run_as_future: bool = False,
+) -> CommitInfo:
+    """
+    Pushes a checkpoint to the Hub: of the folder only what [`CHECKPOINT_FILES`] names, no pickle among it.
+
+    Args:
+        folder (`str`): with the files at its root.
+        repo_id (`str`): `"user/name"`; made if there is no such repository.
+        private (`bool`, *optional*): whether a new repository is private.
+        revision (`str`, *optional*): a branch; made if there is no such branch.
+        run_as_future (`bool`, *optional*, defaults to `False`): return at once a `Future` of the result.
+
+    Raises:
+        `DataError`: if the Hub cannot be reached or refuses. The folder is never touched.
+    """
+    api = HfApi(token=token)
+    with hub_errors(repo_id, f"{folder} is as it was."):
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        return api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            revision=revision,
+            commit_message=commit_message,
+            allow_patterns=CHECKPOINT_FILES,
+            ignore_patterns=["*/*"],
+            run_as_future=run_as_future,
+        )
+
+
+def push_metric(repo_id: str, private: bool | None = None) -> CommitInfo:
+    """
+    Pushes the ranking metric to the Hub as a Space, from where `evaluate.load(repo_id)` takes it.
+
+    Raises:
+        `DataError`: if the Hub cannot be reached or refuses.
+    """
+    api = HfApi()
+    with hub_errors(repo_id):
+        repo_id = api.create_repo(
+            repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True
+        ).repo_id
+        return api.upload_folder(
+            repo_id=repo_id,
+            repo_type="space",
+            folder_path=os.path.join(os.path.dirname(__file__), "metrics", "ranking"),
+            commit_message="Upload metric",
+            allow_patterns=["ranking.py", "app.py", "README.md", "requirements.txt"],
+        )

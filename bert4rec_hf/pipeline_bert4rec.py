@@ -1,0 +1,100 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Pipeline of BERT4Rec: what someone has watched to what to recommend, raw ids to raw ids."""
+
+import torch
+from transformers import Pipeline
+
+from .processing_bert4rec import NUM_SPECIAL_TOKENS
+
+
+class ItemRecommendationPipeline(Pipeline):
+    """
+    Recommends items to users, under the task name `"item-recommendation"`.
+
+    Example:
+
+    ```python
+    >>> from transformers import pipeline
+    >>> import bert4rec_hf  # or trust_remote_code=True below
+
+    >>> recommend = pipeline("item-recommendation", model="quickstart/model")
+    >>> recommend({"history": [491, 920], "profile": {"sex": "F", "age": 4}}, k=5)
+    [{'item_id': 1069, 'title': '...', 'score': -1.28, 'rank': 1}, ...]
+    ```"""
+
+    _load_processor = True
+    _load_tokenizer = _load_feature_extractor = _load_image_processor = _load_video_processor = False
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.processor.check_config(self.model.config)
+
+    def __call__(self, inputs, **kwargs):
+        """
+        Recommends to one user or to many.
+
+        Args:
+            inputs (`dict` or `list[dict]`, or a generator or data set of such):
+                For each user `"history"`, raw item ids, oldest first, possibly none; and, *optional*, `"profile"`,
+                user feature names to values.
+            k (`int`, *optional*):
+                Number of items a list holds; 10, or all of `candidates` where these are fewer.
+            exclude_seen (`bool`, *optional*, defaults to `False`):
+                Leave out the items of a user's history.
+            candidates (`list`, *optional*):
+                Raw ids; recommend nothing else. Those outside the vocabulary are left out.
+            batch_size (`int`, *optional*, defaults to 1):
+                Users that are ranked at once.
+
+        Returns:
+            For each user a list of `{"item_id", "title", "score", "rank"}`, best first: raw id in its own type, title
+            or `None`, log-probability among all items, place from 1.
+
+        Raises:
+            `ValueError`: for a user that is no such `dict`, for candidates none of which is in the vocabulary, or for
+            `k` below 1 or beyond the number of items that can be recommended to a user.
+        """
+        return super().__call__(inputs, **kwargs) if inputs != [] else []
+
+    def _sanitize_parameters(self, k=None, exclude_seen=None, candidates=None):
+        forward = {"k": k, "exclude_seen": exclude_seen}
+        if candidates is not None:
+            forward["candidate_ids"] = torch.tensor(self._encode_candidates(candidates), device=self.device)
+        return {}, {name: value for name, value in forward.items() if value is not None}, {}
+
+    def _encode_candidates(self, candidates) -> list[int]:
+        known = sorted(
+            {token for token in self.processor.encode_items(list(candidates)) if token >= NUM_SPECIAL_TOKENS}
+        )
+        if not known:
+            raise ValueError("none of the candidates is in the vocabulary.")
+        return known
+
+    def preprocess(self, user: dict):
+        if not isinstance(user, dict) or "history" not in user or set(user) - {"history", "profile"}:
+            raise ValueError(f"a user is {{'history': [...], 'profile': {{...}}}}, not {user!r}.")
+        inputs = self.processor([list(user["history"])], [user.get("profile")])
+        if not inputs["input_ids"].shape[1]:  # Pipeline's batching wants a column of each
+            for name in ("input_ids", "attention_mask"):
+                inputs[name] = torch.full((1, 1), self.processor.pad_token_id)
+        return inputs
+
+    def _forward(self, inputs, k=None, exclude_seen=False, candidate_ids=None):
+        if k is None:
+            k = 10 if candidate_ids is None else min(10, len(candidate_ids))
+        return self.model.recommend(**inputs, k=k, exclude_seen=exclude_seen, candidate_ids=candidate_ids)
+
+    def postprocess(self, recommended) -> list[dict]:
+        item_ids, scores = recommended["item_ids"][0], recommended["scores"][0]
+        columns = (self.processor.decode(item_ids), self.processor.titles(item_ids), scores.tolist())
+        return [
+            {"item_id": item_id, "title": title, "score": score, "rank": rank}
+            for rank, (item_id, title, score) in enumerate(zip(*columns), start=1)
+        ]
+
+    def save_pretrained(self, save_directory, **kwargs):
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory, **kwargs)
+
+
+__all__ = ["ItemRecommendationPipeline"]

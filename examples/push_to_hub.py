@@ -1,0 +1,47 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""
+Pushes a checkpoint to the Hub: weights, config, processor, code and card, and nothing else of its folder.
+
+    python examples/push_to_hub.py --model_dir ./exps/seed1 --hub_model_id user/name
+
+Or the ranking metric, as a Space from which `evaluate.load("user/ranking")` takes it:
+
+    python examples/push_to_hub.py --metric --hub_model_id user/ranking
+
+Log in first with `hf auth login`, or set HF_TOKEN.
+"""
+
+from dataclasses import dataclass, field
+
+from bert4rec_hf import DataError, load_checkpoint, parse_arguments, push_checkpoint, push_metric, run
+
+
+@dataclass
+class PushArguments:
+    """What is pushed, and where to."""
+
+    hub_model_id: str = field(metadata={"help": "Repository, user/name; made if there is none."})
+    model_dir: str | None = field(default=None, metadata={"help": "Folder of the checkpoint."})
+    metric: bool = field(default=False, metadata={"help": "Push the ranking metric instead of a checkpoint."})
+    hub_private_repo: bool = field(default=False, metadata={"help": "Make a new repository a private one."})
+    hub_revision: str | None = field(default=None, metadata={"help": "Branch to push to; made if there is none."})
+    commit_message: str = field(default="Upload checkpoint", metadata={"help": "Message of the commit."})
+
+
+def main():
+    (args,) = parse_arguments(PushArguments, description=__doc__)
+    private = args.hub_private_repo or None
+    if args.metric == (args.model_dir is not None):
+        raise DataError("give either --model_dir or --metric.")
+    if args.metric:
+        commit = push_metric(args.hub_model_id, private)
+    else:
+        load_checkpoint(args.model_dir)  # what cannot be loaded is not shared
+        commit = push_checkpoint(
+            args.model_dir, args.hub_model_id, private, args.hub_revision, commit_message=args.commit_message
+        )
+    print(f"pushed to {commit.repo_url}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,114 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+import json
+
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import pipeline
+
+from bert4rec_hf import Bert4RecProcessor, ItemRecommendationPipeline
+
+
+USERS = [
+    {"history": ["i1", "i2", "i1"], "profile": {"sex": "F", "age": 7}},
+    {"history": [], "profile": {"sex": "M"}},
+    {"history": [f"i{n}" for n in range(30)]},
+    {"history": [], "profile": None},
+    {"history": ("i5", "i6")},
+]
+
+
+@pytest.fixture
+def pipe(model, processor, tmp_path):
+    model.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    return pipeline("item-recommendation", model=str(tmp_path / "model"))
+
+
+def recommended(pipe, user, **kwargs):
+    inputs = pipe.processor([list(user["history"])], [user.get("profile")])
+    return pipe.model.recommend(**inputs, **kwargs)
+
+
+def test_it_recommends_what_the_model_recommends(pipe):
+    assert type(pipe) is ItemRecommendationPipeline
+    for user in USERS:
+        items, expected = pipe(user, k=7), recommended(pipe, user, k=7)
+        assert [item["item_id"] for item in items] == pipe.processor.decode(expected.item_ids)[0]
+        assert [item["title"] for item in items] == pipe.processor.titles(expected.item_ids)[0]
+        assert_close(torch.tensor([item["score"] for item in items]), expected.scores[0], atol=1e-5, rtol=1e-5)
+        assert [item["rank"] for item in items] == list(range(1, 8))
+        assert json.loads(json.dumps(items)) == items
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize("of", [list, iter])
+def test_many_users_get_what_each_gets_alone(pipe, batch_size, of):
+    users = USERS if of is list else (user for user in USERS)
+    together = list(pipe(users, k=4, batch_size=batch_size))
+    for items, alone in zip(together, [pipe(user, k=4) for user in USERS], strict=True):
+        assert [item["item_id"] for item in items] == [item["item_id"] for item in alone]
+        assert_close([item["score"] for item in items], [item["score"] for item in alone], atol=1e-5, rtol=1e-5)
+
+
+def test_seen_items_may_come_again_or_not(pipe):
+    def ids(**kwargs):
+        return {item["item_id"] for item in pipe(USERS[0], **kwargs)}
+
+    assert {"i1", "i2"} <= ids(k=50)
+    assert ids(k=48, exclude_seen=True) == {f"i{n}" for n in range(50)} - {"i1", "i2"}
+
+
+def test_candidates_alone_are_ranked_in_the_order_of_all(pipe):
+    everything = [item["item_id"] for item in pipe(USERS[0], k=50)]
+    candidates = ["i9", "i3", "i30", "new"]
+    assert [item["item_id"] for item in pipe(USERS[0], candidates=candidates)] == [
+        item for item in everything if item in candidates
+    ]
+    assert len(pipe(USERS[0], candidates=[f"i{n}" for n in range(20)])) == 10
+
+
+def test_the_defaults_can_be_set_when_it_is_made(pipe):
+    own = ItemRecommendationPipeline(model=pipe.model, processor=pipe.processor, k=3, exclude_seen=True)
+    assert own(USERS[0]) == pipe(USERS[0], k=3, exclude_seen=True)
+    assert len(own(USERS[0], k=2)) == 2
+
+
+def test_unknown_items_are_as_if_not_watched(pipe):
+    assert pipe({"history": ["new", "i1", "i2", "newer", "i1"], "profile": USERS[0]["profile"]}) == pipe(USERS[0])
+    assert pipe({"history": ["new"]}) == pipe({"history": []})
+
+
+@pytest.mark.parametrize("num_none", [0, 1])
+def test_no_users_no_lists(pipe, num_none):
+    assert pipe([{"history": []}] * num_none) == [pipe({"history": []})] * num_none
+
+
+@pytest.mark.parametrize(
+    "user, kwargs, words",
+    [
+        ({"histroy": ["i1"]}, {}, "a user is {'history'"),
+        ({"history": ["i1"], "sex": "F"}, {}, "a user is {'history'"),
+        ("i1", {}, "a user is"),
+        ({"history": [3]}, {}, "item id 3 is a int, the vocabulary holds ids of type str"),
+        ({"history": []}, {"k": 0}, "k is 0"),
+        ({"history": []}, {"k": 51}, "k is 51, but only 50 items"),
+        ({"history": []}, {"candidates": ["new"]}, "none of the candidates"),
+        ({"history": ["i1"]}, {"candidates": ["i1", "i2"], "exclude_seen": True}, "only 1 items"),
+    ],
+)
+def test_what_cannot_be_recommended_from_is_refused(pipe, user, kwargs, words):
+    with pytest.raises(ValueError, match=words):
+        pipe(user, **kwargs)
+
+
+def test_it_refuses_the_processor_of_another_model(pipe, processor):
+    titles = [f"another {n}" for n in range(50)]  # of the same sizes
+    other = Bert4RecProcessor({**processor.vocabulary, "titles": titles})
+    with pytest.raises(ValueError, match="not of the same checkpoint"):
+        ItemRecommendationPipeline(model=pipe.model, processor=other)
+
+
+def test_it_saves_the_whole_recommender(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "again")
+    assert pipeline("item-recommendation", model=str(tmp_path / "again"))(USERS, k=5) == pipe(USERS, k=5)
