@@ -61,11 +61,10 @@ _auto_tables = {
 
 def _register(module):
     if module.__name__ == "transformers.pipelines":
-        from .pipeline_bert4rec import ItemRecommendationPipeline
-
-        module.PIPELINE_REGISTRY.register_pipeline(
-            "item-recommendation", ItemRecommendationPipeline, pt_model=module.AutoModelForMaskedLM, type="text"
-        )
+        # By name, as transformers' own: the class would import this very module.
+        impl = f"{__name__}.pipeline_bert4rec.ItemRecommendationPipeline"
+        task = {"impl": impl, "pt": (module.AutoModelForMaskedLM,), "type": "text"}
+        module.PIPELINE_REGISTRY.supported_tasks["item-recommendation"] = task
     for table, name in _auto_tables.get(module.__name__, {}).items():
         getattr(module, table)["bert4rec"] = name
 

@@ -266,9 +266,12 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
         As [`PreTrainedModel.from_pretrained`], which makes up what a file lacks and drops what a config lacks.
 
         Raises:
-            `ValueError`: if the weights have other layers than the config. Only a head may be missing, or left over.
+            `ValueError`: if the weights have other layers than the config; only a head may be missing, or left over.
+            Not where you give a `state_dict`, or ask for the `output_loading_info`.
         """
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        if output_loading_info or kwargs.get("state_dict") is not None:
+            return (model, info) if output_loading_info else model
         is_whole = cls.__name__ in (model.config.architectures or [])
         wrong = [
             f"{name} is {how}"
@@ -278,7 +281,7 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
         ]
         if wrong:
             raise ValueError(f"the weights do not fit the config: {wrong[0]} ({len(wrong)} such tensors).")
-        return (model, info) if output_loading_info else model
+        return model
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -328,6 +331,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
     """The BERT4Rec encoder, without a head: histories to hidden states."""
 
     _auto_class = "AutoModel"
+    _keys_to_ignore_on_load_unexpected = [r"^head\.", r"^decoder\."]
 
     def __init__(self, config: Bert4RecConfig):
         super().__init__(config)

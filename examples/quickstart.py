@@ -9,6 +9,7 @@ Everything it writes lies in the folder quickstart.
 """
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -51,21 +52,18 @@ def train(*arguments: str):
 
 
 def recommend(children: list[dict]):
-    from transformers import AutoModelForMaskedLM, AutoProcessor
+    from transformers import pipeline
 
-    import bert4rec_hf  # noqa: F401 (registers the classes)
+    import bert4rec_hf  # noqa: F401 (makes the model known to transformers)
 
-    processor = AutoProcessor.from_pretrained(MODEL_DIR)
-    model = AutoModelForMaskedLM.from_pretrained(MODEL_DIR).eval()
-    inputs = processor([child["history"] for child in children], [child["profile"] for child in children])
-    recommended = model.recommend(**inputs, k=5)
-    for child, history, titles, scores in zip(
-        children, processor.titles(inputs["input_ids"]), processor.titles(recommended.item_ids), recommended.scores
-    ):
+    pipe = pipeline("item-recommendation", model=MODEL_DIR)
+    for child, items in zip(children, pipe(children, k=5)):
         print(f"\nA child ({', '.join(f'{name} {value}' for name, value in child['profile'].items())}) watched")
-        print("\n".join(f"        {title or 'an album without a title'}" for title in history))
+        for title in pipe.processor.titles(pipe.processor.encode_items(child["history"])):
+            print(f"        {title or 'an album without a title'}")
         print("and may watch next")
-        print("\n".join(f"  {score.exp():5.1%}  {title}" for title, score in zip(titles, scores)))
+        for item in items:
+            print(f"  {math.exp(item['score']):5.1%}  {item['title']}")
 
 
 if __name__ == "__main__":

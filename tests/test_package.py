@@ -17,6 +17,8 @@ base = AutoModel.from_pretrained(folder)
 processor = AutoProcessor.from_pretrained(folder)
 assert {type(part).__module__.split(".")[0] for part in (config, model, base, processor)} == {"bert4rec_hf"}
 assert type(AutoModelForMaskedLM.from_config(config)) is type(model)
+from transformers import pipeline
+assert pipeline("item-recommendation", model=folder)({"history": ["i1"]})
 """
 AUTO = "from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoProcessor\n"
 
@@ -26,7 +28,15 @@ def run(code):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("imports", ["import bert4rec_hf\n" + AUTO, AUTO + "import bert4rec_hf\n"])
+@pytest.mark.parametrize(
+    "imports",
+    [
+        f"import bert4rec_hf\n{AUTO}",
+        f"{AUTO}import bert4rec_hf\n",
+        f"from transformers import pipeline\nimport bert4rec_hf\n{AUTO}",
+        f"from bert4rec_hf import ItemRecommendationPipeline\n{AUTO}",
+    ],
+)
 def test_auto_classes_know_the_model_whatever_is_imported_first(model, processor, tmp_path, imports):
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
@@ -44,7 +54,7 @@ def test_every_public_name_is_there():
         bert4rec_hf.Bert5Rec  # noqa: B018
 
 
-@pytest.mark.parametrize("kind", ["configuration", "modeling", "processing"])
+@pytest.mark.parametrize("kind", ["configuration", "modeling", "pipeline", "processing"])
 def test_files_that_travel_to_the_hub_import_only_what_is_there(kind):
     """A Hub repository is flat and knows neither this package nor its other dependencies."""
     allowed = {"torch", "transformers", "numpy", "safetensors", "huggingface_hub", *sys.stdlib_module_names}
