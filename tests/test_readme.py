@@ -4,13 +4,15 @@
 import re
 from pathlib import Path
 
+from test_trainer import make_model
+
+from bert4rec_hf import load_processor
+
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_python_in_the_readme_runs(fitted, tmp_path, monkeypatch):
-    from test_trainer import make_model
-
     processor = fitted[0]
     make_model(processor).save_pretrained(tmp_path / "quickstart" / "model")
     processor.save_pretrained(tmp_path / "quickstart" / "model")
@@ -18,9 +20,10 @@ def test_python_in_the_readme_runs(fitted, tmp_path, monkeypatch):
     snippets = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     known = iter(processor.vocabulary["item_ids"] * 10)
     for snippet in snippets:
-        snippet = re.sub(r"(?<=[\[ ])\d+(?=[,\]])", lambda _: str(next(known)), snippet)  # this data has other ids
+        snippet = re.sub(r"(?<=[\[ ])\d{1,4}(?=[,\]])", lambda _: str(next(known)), snippet)  # this data has other ids
         exec(snippet, {})
-    assert len(snippets) == 2 and (tmp_path / "further" / "model.safetensors").exists()
+    assert len(snippets) == 4 and (tmp_path / "further" / "model.safetensors").exists()
+    assert load_processor(str(tmp_path / "grown")).vocabulary["item_ids"][-2:] == [90001, 90002]
 
 
 def test_commands_in_the_readme_name_flags_that_exist():
