@@ -54,7 +54,7 @@ def hub_errors(repo_id: str, hint: str = "") -> Iterator[None]:
 
     Args:
         repo_id (`str`): what the line begins with.
-        hint (`str`, *optional*): what it ends with.
+        hint (`str`, *optional*): what it ends with where something is pushed.
 
     Raises:
         `DataError`: instead of the errors of huggingface_hub and of the network.
@@ -80,9 +80,9 @@ def hub_errors(repo_id: str, hint: str = "") -> Iterator[None]:
         elif status is not None:
             reason = f"the Hub refuses: {getattr(error, 'server_message', None) or one_line(error)}"
         elif isinstance(error, OfflineModeIsEnabled) or constants.is_offline_mode():
-            reason = "HF_HUB_OFFLINE is set, and the cache does not have it"
+            reason = "HF_HUB_OFFLINE is set" + ("" if hint else ", and the cache does not have it")
         else:
-            reason = f"the Hub at {constants.ENDPOINT} cannot be reached, and the cache does not have it"
+            reason = f"the Hub at {constants.ENDPOINT} cannot be reached"
         raise DataError(f"{repo_id}: {reason}. {hint}".strip()) from error
 
 
@@ -202,7 +202,7 @@ def push_checkpoint(
     api = HfApi(token=token)
     with hub_errors(repo_id, f"{folder} is as it was."):
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        if revision is not None:
+        if revision is not None and not revision.startswith("refs/"):
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         return api.upload_folder(
             repo_id=repo_id,
