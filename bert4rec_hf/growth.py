@@ -85,6 +85,13 @@ def load_and_grow(
         `DataError`: if the checkpoint cannot be loaded, or has not the features or the type of ids of `fitted`.
     """
     model, processor = load_checkpoint(model_dir, revision)
+    for kind in ("item_features", "user_features"):
+        before, now = (
+            ", ".join(feature["name"] for feature in of.vocabulary.get(kind, [])) or "none"
+            for of in (processor, fitted)
+        )
+        if before != now:
+            raise DataError(f"{model_dir} was trained with {kind} {before}, not {now}; leave --{kind} out.")
     try:
         add_items(model, processor, **fitted.catalogue())
     except ValueError as error:

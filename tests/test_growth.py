@@ -168,8 +168,11 @@ def test_a_checkpoint_grows_by_what_a_newly_fitted_processor_knows_besides(proce
     assert larger.vocabulary["item_ids"] == [f"i{n}" for n in range(50)] + ["xi0", "n0", "n1", "n2"]
     assert (larger.split, larger.unknown_items) == ({"split": "none"}, "unk")
     assert_close(old_scores(grown, larger, 53), old_scores(model, processor, 53), atol=1e-6, rtol=0)
-    with pytest.raises(DataError, match="cannot grow to this data: item id 1 is a int"):
+    with pytest.raises(DataError, match="trained with item_features genre, keyword, not none; leave --item_features"):
         load_and_grow(str(tmp_path), Bert4RecProcessor({"item_ids": [1]}))
+    fitted.vocabulary["item_ids"] = list(range(53))
+    with pytest.raises(DataError, match="cannot grow to this data: item id 0 is a int"):
+        load_and_grow(str(tmp_path), fitted)
 
 
 words = st.text(min_size=0, max_size=4)
