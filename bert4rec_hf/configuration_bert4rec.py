@@ -183,7 +183,8 @@ class Bert4RecConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):
         """Raises `ValueError` for keys that are no settings: a mistyped one would go unnoticed otherwise."""
-        known = {*cls._settings(), *dir(cls), "use_cache"}  # transformers' own, of older versions too
+        # The last are transformers' own, of older versions too.
+        known = {*cls._settings(), "torch_dtype", "num_labels", "use_return_dict", "name_or_path", "use_cache"}
         if unknown := sorted(name for name in {*config_dict} - known if name[0] != "_"):
             raise ValueError(f"config.json: {', '.join(unknown)}: no such setting of {cls.__name__}; remove it.")
         return super().from_dict(config_dict, **kwargs)

@@ -130,7 +130,7 @@ def load_config(model_dir: str, revision: str | None = None) -> Bert4RecConfig:
         model_type = PreTrainedConfig.get_config_dict(folder)[0].get("model_type")
         if model_type == Bert4RecConfig.model_type:
             return Bert4RecConfig.from_pretrained(folder)
-    except (OSError, ValueError, TypeError, StrictDataclassError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         raise DataError(f"{model_dir}: the config cannot be loaded: {one_line(error)}") from None
     raise DataError(f"{model_dir} holds a model of type {model_type}, not a BERT4Rec.")
 

@@ -440,9 +440,9 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
 
     def output_weight(self) -> torch.Tensor:
         """The output layer's weight: `(vocab_size, hidden_size)`."""
-        if not self.config.head_item_features:
-            return self.decoder.weight
         item_embeddings = self.model.embeddings.item_embeddings
+        if not (self.config.head_item_features and item_embeddings.max_values):
+            return self.decoder.weight
         return self.decoder.weight + item_embeddings.pool_features(item_embeddings.item_features)
 
     @can_return_tuple

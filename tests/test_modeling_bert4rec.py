@@ -308,6 +308,12 @@ def test_config_refuses_what_does_not_fit(wrong, words):
         Bert4RecConfig(**wrong)
 
 
+def test_features_in_the_head_of_a_model_without_features_change_nothing():
+    model = Bert4RecForMaskedLM(Bert4RecConfig(vocab_size=20, head_item_features=True)).eval()
+    assert model.output_weight() is model.decoder.weight
+    assert torch.isfinite(model.recommend(torch.tensor([[4, 5]]), k=3).scores).all()
+
+
 def test_config_survives_save_and_load(config, tmp_path):
     config.save_pretrained(tmp_path)
     assert Bert4RecConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
