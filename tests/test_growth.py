@@ -63,8 +63,9 @@ def test_lists_among_old_items_stay_and_new_ones_can_be_recommended(
     assert processor.titles([53, 54]) == ["새 노래", None]
 
 
-def test_new_rows_start_from_the_mean_of_items_that_share_their_features(processor):
-    model = make_model(processor)
+@pytest.mark.parametrize("tie_word_embeddings", [False, True])
+def test_new_rows_start_from_the_mean_of_items_that_share_their_features(processor, tie_word_embeddings):
+    model = make_model(processor, tie_word_embeddings=tie_word_embeddings)
     weight, bias = model.decoder.weight.detach().clone(), model.decoder.bias.detach().clone()
     has = {
         name: {value: [3 + row for row, ids in enumerate(rows) if n in ids] for n, value in enumerate(values, start=1)}
