@@ -270,8 +270,10 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
             Not where you give a `state_dict`, or ask for the `output_loading_info`.
         """
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
-        if output_loading_info or kwargs.get("state_dict") is not None:
-            return (model, info) if output_loading_info else model
+        if output_loading_info:
+            return model, info
+        if kwargs.get("state_dict") is not None:
+            return model
         is_whole = cls.__name__ in (model.config.architectures or [])
         wrong = [
             f"{name} is {how}"

@@ -275,16 +275,17 @@ class Bert4RecProcessor(ProcessorMixin):
             if column is not None and len(column) != len(item_ids):
                 raise ValueError(f"there are {len(item_ids)} items and {len(column)} {name}.")
         known_type = type(next(iter(self._token_ids), item_ids[0] if item_ids else None))
-        for item in item_ids:
+        first = {}  # place of each id that is new
+        for row, item in enumerate(item_ids):
             if type(item) is not known_type:
                 raise ValueError(
                     f"item id {item!r} is a {type(item).__name__}, the vocabulary holds ids of type "
                     f"{known_type.__name__}."
                 )
-        # The first of each id that is new, in the given order
-        rows = {item: row for row, item in reversed(list(enumerate(item_ids))) if item not in self._token_ids}
-        rows = sorted(rows.values())
-        new = {"item_ids": vocabulary["item_ids"] + [item_ids[row] for row in rows]}
+            if item not in self._token_ids:
+                first.setdefault(item, row)
+        rows = list(first.values())
+        new = {"item_ids": vocabulary["item_ids"] + list(first)}
         if titles is not None or vocabulary.get("titles") is not None:
             new["titles"] = list(vocabulary.get("titles") or [None] * len(vocabulary["item_ids"]))
             new["titles"] += [titles[row] if titles is not None else None for row in rows]
@@ -307,7 +308,7 @@ class Bert4RecProcessor(ProcessorMixin):
         self.vocabulary = {**vocabulary, **new}
         for name in ("_token_ids", "_user_value_ids"):
             self.__dict__.pop(name, None)
-        return [item_ids[row] for row in rows]
+        return list(first)
 
     def item_features(self) -> np.ndarray:
         """Value ids for [`Bert4RecModel.set_item_features`]: int32 `(vocab_size, sum of max_values)`, 0 is padding."""

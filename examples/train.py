@@ -32,6 +32,7 @@ from bert4rec_hf import (
     load_and_grow,
     metrics_table,
     parse_arguments,
+    push_checkpoint,
     read_interactions,
     run,
 )
@@ -255,7 +256,14 @@ def main():
     trainer.create_model_card()
     print(f"saved to {args.save_dir}")
     if args.push_to_hub:
-        print(f"pushed to {trainer.push_to_hub().repo_url}")
+        commit = push_checkpoint(
+            args.save_dir,
+            trainer.hub_model_id,
+            args.hub_private_repo or None,
+            args.hub_revision,
+            commit_message="End of training",
+        )
+        print(f"pushed to {commit.repo_url}")
 
 
 if __name__ == "__main__":

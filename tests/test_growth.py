@@ -5,11 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_trainer import make_model as make_small_model
 from torch.testing import assert_close
 
 from bert4rec_hf import (
-    Bert4RecConfig,
-    Bert4RecForMaskedLM,
     Bert4RecModel,
     Bert4RecProcessor,
     DataError,
@@ -28,12 +27,7 @@ NEW = {
 
 
 def make_model(processor, **kwargs):
-    torch.manual_seed(0)
-    config = Bert4RecConfig(
-        **processor.config_kwargs(), hidden_size=16, num_attention_heads=2, initializer_range=0.2, **kwargs
-    )
-    model = Bert4RecForMaskedLM(config).eval()
-    model.set_item_features(processor.item_features())
+    model = make_small_model(processor, initializer_range=0.2, **kwargs).eval()
     torch.nn.init.normal_(model.decoder.bias)
     return model
 

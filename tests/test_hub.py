@@ -218,20 +218,9 @@ def test_training_is_pushed_and_gone_on_with(sample_dir, users, tmp_path):
     sizes = ["--hidden_size", 16, "--num_head", 2, "--max_length", 16, "--epochs", 1, "--k", 10]
     to = ["--push_to_hub", "--hub_private_repo", "--hub_model_id"]
     train = [str(EXAMPLES / "train.py"), "--data_dir", str(sample_dir), "--save_dir"]
+    temporal = ["--split", "temporal", "--cutoff", "2022-03-15"]
     commands = [
-        [
-            *train,
-            "one",
-            "--split",
-            "temporal",
-            "--cutoff",
-            "2022-03-15",
-            *sizes,
-            *to,
-            "user/one",
-            "--hub_revision",
-            "v1",
-        ],
+        [*train, "one", *temporal, *sizes, *to, "user/one", "--hub_revision", "v1"],
         [*train, "two", "--init_from", "user/one", "--revision", "v1", "--split", "none", "--epochs", 1],
     ]
     with HubServer() as server:
@@ -322,7 +311,7 @@ def broken(folder, tmp_path, config=None, weights=None, vocabulary=None):
         ({"config": {"hidden_size": 32}}, r"is \(.*16.*\), not \(.*32", "mismatch"),
         ({"config": {"hidden_size": "16"}}, "hidden_size", "hidden_size"),
         ({"config": {"to_dict": 3}}, "to_dict: no such setting", "to_dict: no such setting"),
-        ({"config": {"id2label": 3}}, "the config cannot be loaded", None),
+        ({"config": {"id2label": 3}}, "the config cannot be loaded", "no attribute 'items'"),
         ({"config": {"vocab_size": 10**15}}, "vocab_size is 10+; it must be", "vocab_size is 10+"),
         ({"config": {"num_hidden_layers": 10**9}}, "num_hidden_layers is 10+; it must be", "num_hidden_layers is"),
         ({"config": {"max_position_embeddings": 10**12}}, "max_position_embeddings is 10+", "max_position_embed"),
@@ -349,7 +338,7 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_refused_before_it_computes(
     if words_of_auto:
         with pytest.raises(Exception, match=words_of_auto):
             AutoModelForMaskedLM.from_pretrained(path)
-    with pytest.raises(Exception, match=words_of_auto or ("" if "id2label" in str(wrong) else words)):
+    with pytest.raises(Exception, match=words_of_auto or words):
         pipeline("item-recommendation", model=path)
 
 
