@@ -35,7 +35,10 @@ def parse_arguments(
         `DataError`: for a file that cannot be used, or a name in it that is no flag.
     """
     parser = HfArgumentParser(
-        dataclass_types, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        dataclass_types,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # the first pass below would not know that --model_di is --model_dir
     )
     args = sys.argv[1:]
     if args and args[0].endswith((".yaml", ".yml", ".json")):
@@ -104,5 +107,5 @@ def run(main: Callable[[], None]):
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\ninterrupted; train.py goes on from its last checkpoint with --resume.", file=sys.stderr)
+        print("\ninterrupted; a training goes on from its last checkpoint with --resume.", file=sys.stderr)
         sys.exit(130)

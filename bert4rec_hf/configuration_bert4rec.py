@@ -116,7 +116,7 @@ class Bert4RecConfig(PreTrainedConfig):
     head_transform: bool = True
     head_item_features: bool = False
     tie_word_embeddings: bool = True
-    pad_token_id: int | None = 0
+    pad_token_id: int = 0
     mask_token_id: int = 1
     unk_token_id: int = 2
     item_features: list[dict] | None = None
@@ -137,8 +137,12 @@ class Bert4RecConfig(PreTrainedConfig):
         for name, largest in LARGEST.items():
             if not 1 <= getattr(self, name) <= largest:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 1 to {largest}.")
-        if self.vocab_size <= max(self.pad_token_id, self.mask_token_id, self.unk_token_id):
-            raise ValueError(f"vocab_size is {self.vocab_size}; it must hold PAD, MASK and UNK.")
+        special = {self.pad_token_id, self.mask_token_id, self.unk_token_id}
+        if len(special) < 3 or min(special) < 0 or max(special) >= self.vocab_size:
+            raise ValueError(
+                f"pad_token_id, mask_token_id and unk_token_id are {self.pad_token_id}, {self.mask_token_id} and "
+                f"{self.unk_token_id}; they must be different ids below vocab_size ({self.vocab_size})."
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads "
@@ -151,8 +155,16 @@ class Bert4RecConfig(PreTrainedConfig):
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1).")
-        if self.layer_norm_eps <= 0:
+        if not self.layer_norm_eps > 0:
             raise ValueError(f"layer_norm_eps is {self.layer_norm_eps}; it must be above 0.")
+        if not self.initializer_range >= 0:
+            raise ValueError(f"initializer_range is {self.initializer_range}; it must be at least 0.")
+
+    def validate_activation(self):
+        from transformers.activations import ACT2FN  # here, as it loads torch
+
+        if self.hidden_act not in ACT2FN:
+            raise ValueError(f"hidden_act is {self.hidden_act!r}; it must be one of {', '.join(ACT2FN)}.")
 
     def validate_features(self):
         for kind, features, sizes in (

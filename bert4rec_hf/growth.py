@@ -1,10 +1,13 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """A catalogue that grows: new items, feature values and profile values for a trained model."""
 
+import copy
+
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
-from .hub import load_checkpoint
+from .hub import load_checkpoint, one_line
 from .modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecItemEmbeddings, Bert4RecPreTrainedModel
 from .processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
 from .tables import DataError
@@ -47,8 +50,14 @@ def add_items(
     [9001, 9002]
     ```"""
     processor.check_config(model.config)
-    added = processor.add_items(item_ids, titles, item_features, user_features)
-    sizes = processor.config_kwargs()
+    grown = copy.copy(processor)
+    added = grown.add_items(item_ids, titles, item_features, user_features)
+    sizes = grown.config_kwargs()
+    try:
+        type(model.config)(**sizes)
+    except StrictDataclassError as error:
+        raise ValueError(one_line(error)) from None
+    processor.set_vocabulary(grown.vocabulary)
     num_before = model.config.vocab_size
 
     model.resize_token_embeddings(sizes["vocab_size"], mean_resizing=False)
@@ -124,4 +133,4 @@ def _mean_of_similar_items(rows: torch.Tensor, embeddings: Bert4RecItemEmbedding
             shared = after * (having[after] > 0)
             total += nn.functional.embedding_bag(shared, means, mode="sum", padding_idx=0)
             count += (shared > 0).sum(1, keepdim=True)
-    return torch.where(count > 0, total / count.clamp(min=1), items.mean(0))
+    return torch.where(count > 0, total / count.clamp(min=1), items.mean(0).nan_to_num())

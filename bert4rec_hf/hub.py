@@ -2,11 +2,12 @@
 """Checkpoints in folders and on the Hub: loading them whole, sharing them, and saying plainly what went wrong."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from huggingface_hub import CommitInfo, HfApi, constants, snapshot_download
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HFValidationError,
@@ -28,16 +29,17 @@ from .processing_bert4rec import VOCABULARY_NAME, Bert4RecProcessor
 from .tables import DataError
 
 
+CARD_NAME = "README.md"
 # What a repository holds, and nothing else that may lie in the folder: optimizers and training_args.bin are pickles.
 CHECKPOINT_FILES = [
     CONFIG_NAME,
-    "model*.safetensors",
+    SAFE_WEIGHTS_NAME,
+    "model-*-of-*.safetensors",
     SAFE_WEIGHTS_INDEX_NAME,
     PROCESSOR_NAME,
     VOCABULARY_NAME,
-    "README.md",
-    "*.png",
-    "*_bert4rec*.py",
+    CARD_NAME,
+    *(f"{part}_bert4rec.py" for part in ("configuration", "modeling", "pipeline", "processing")),
 ]
 
 
@@ -48,13 +50,13 @@ def one_line(error: Exception) -> str:
 
 
 @contextmanager
-def hub_errors(repo_id: str, hint: str = "") -> Iterator[None]:
+def hub_errors(repo_id: str, pushing: bool = False) -> Iterator[None]:
     """
     Says what went wrong between here and the Hub in one line.
 
     Args:
         repo_id (`str`): what the line begins with.
-        hint (`str`, *optional*): what it ends with where something is pushed.
+        pushing (`bool`, *optional*, defaults to `False`): whether it is a place to push to.
 
     Raises:
         `DataError`: instead of the errors of huggingface_hub and of the network.
@@ -69,21 +71,22 @@ def hub_errors(repo_id: str, hint: str = "") -> Iterator[None]:
         HTTPError,
     ) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
+        no_folder = "" if pushing else "there is no such folder, and "
         if isinstance(error, HFValidationError):
-            reason = "there is no such folder, and an id on the Hub looks like 'name' or 'user/name'"
+            reason = f"{no_folder}an id on the Hub looks like 'name' or 'user/name'"
         elif isinstance(error, RevisionNotFoundError):
             reason = "the repository has no such revision"
         elif isinstance(error, RepositoryNotFoundError):
-            reason = "there is no such folder, and no such repository on the Hub that the token may see"
+            reason = f"{no_folder}no such repository on the Hub that the token may {'write to' if pushing else 'see'}"
         elif isinstance(error, LocalTokenNotFoundError) or status == 401:
             reason = "the Hub wants a valid token; log in with 'hf auth login' or set HF_TOKEN"
         elif status is not None:
             reason = f"the Hub refuses: {getattr(error, 'server_message', None) or one_line(error)}"
         elif isinstance(error, OfflineModeIsEnabled) or constants.is_offline_mode():
-            reason = "HF_HUB_OFFLINE is set" + ("" if hint else ", and the cache does not have it")
+            reason = "HF_HUB_OFFLINE is set" + ("" if pushing else ", and the cache does not have it")
         else:
             reason = f"the Hub at {constants.ENDPOINT} cannot be reached"
-        raise DataError(f"{repo_id}: {reason}. {hint}".strip()) from error
+        raise DataError(f"{repo_id}: {reason.rstrip('.')}." + " Nothing here is lost." * pushing) from error
 
 
 def find_checkpoint(model_dir: str, revision: str | None = None) -> str:
@@ -112,7 +115,7 @@ def load_processor(model_dir: str, revision: str | None = None) -> Bert4RecProce
             raise DataError(f"{model_dir} holds no checkpoint: no {name}.")
     try:
         return Bert4RecProcessor.from_pretrained(folder)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{model_dir}: the processor cannot be loaded: {one_line(error)}") from None
 
 
@@ -154,7 +157,7 @@ def load_checkpoint(model_dir: str, revision: str | None = None) -> tuple[Bert4R
 
 def _check_weights(folder: str, config: Bert4RecConfig):
     """Compares the files' headers with the config before anything is allocated."""
-    files = sorted(filter_repo_objects(os.listdir(folder), allow_patterns=["model*.safetensors"]))
+    files = sorted(filter_repo_objects(os.listdir(folder), allow_patterns=[SAFE_WEIGHTS_NAME, "model-*.safetensors"]))
     if not files:
         raise ValueError(f"holds no checkpoint: no {SAFE_WEIGHTS_NAME}.")
     found = {}
@@ -184,35 +187,40 @@ def push_checkpoint(
     revision: str | None = None,
     token: str | None = None,
     commit_message: str = "Upload checkpoint",
-    run_as_future: bool = False,
 ) -> CommitInfo:
     """
-    Pushes a checkpoint to the Hub: of the folder only what [`CHECKPOINT_FILES`] names, no pickle among it.
+    Pushes a checkpoint to the Hub: of the folder only what [`CHECKPOINT_FILES`] names, no pickle among it. What the
+    card says to load is `repo_id` there.
 
     Args:
         folder (`str`): with the files at its root.
         repo_id (`str`): `"user/name"`; made if there is no such repository.
         private (`bool`, *optional*): whether a new repository is private.
         revision (`str`, *optional*): a branch; made if there is no such branch.
-        run_as_future (`bool`, *optional*, defaults to `False`): return at once a `Future` of the result.
 
     Raises:
         `DataError`: if the Hub cannot be reached or refuses. The folder is never touched.
     """
     api = HfApi(token=token)
-    with hub_errors(repo_id, f"{folder} is as it was."):
+    with hub_errors(repo_id, pushing=True):
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if revision is not None and not revision.startswith("refs/"):
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        return api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            revision=revision,
-            commit_message=commit_message,
-            allow_patterns=CHECKPOINT_FILES,
-            ignore_patterns=["*/*"],
-            run_as_future=run_as_future,
-        )
+        files = {
+            name: os.path.join(folder, name)
+            for name in filter_repo_objects(sorted(os.listdir(folder)), allow_patterns=CHECKPOINT_FILES)
+        }
+        if CARD_NAME in files:
+            with open(files[CARD_NAME], encoding="utf-8") as file:
+                files[CARD_NAME] = _card_for(file.read(), repo_id).encode()
+        operations = [CommitOperationAdd(name, file) for name, file in files.items()]
+        return api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
+
+
+def _card_for(card: str, repo_id: str) -> str:
+    """A card of [`write_model_card`] whose examples load `repo_id`; another's card as it is."""
+    example = re.search(r'pipeline\("item-recommendation", model=("[^"\n]*")', card)
+    return card.replace(example[1], f'"{repo_id}"') if example else card
 
 
 def push_metric(repo_id: str, private: bool | None = None) -> CommitInfo:
@@ -220,10 +228,12 @@ def push_metric(repo_id: str, private: bool | None = None) -> CommitInfo:
     Pushes the ranking metric to the Hub as a Space, from where `evaluate.load(repo_id)` takes it.
 
     Raises:
-        `DataError`: if the Hub cannot be reached or refuses.
+        `DataError`: if the Hub cannot be reached or refuses, or if the Space would not be called ranking.
     """
+    if repo_id.rpartition("/")[2] != "ranking":  # evaluate looks for a module of the Space's name
+        raise DataError(f"{repo_id}: the Space must be called ranking, as in user/ranking; evaluate.load wants that.")
     api = HfApi()
-    with hub_errors(repo_id):
+    with hub_errors(repo_id, pushing=True):
         repo_id = api.create_repo(
             repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True
         ).repo_id

@@ -69,8 +69,10 @@ class DataArguments:
             raise DataError(f"delimiter is {self.delimiter!r}; it must be one character.")
 
     def rules(self) -> dict:
-        """What of the arguments is stored in a checkpoint: all but the folder."""
-        return {name: value for name, value in asdict(self).items() if name != "data_dir"}
+        """What of the arguments is stored in a checkpoint: all but the folders, which are nobody else's business."""
+        rules = {name: value for name, value in asdict(self).items() if name != "data_dir"}
+        absolute = {name: value for name, value in rules.items() if isinstance(value, str) and os.path.isabs(value)}
+        return rules | {name: os.path.basename(value) for name, value in absolute.items()}
 
     def path(self, file: str) -> str | None:
         """The place of one of the files, `None` for "none"."""

@@ -21,8 +21,8 @@ def write_model_card(
     save_dir: str,
     model: Bert4RecForMaskedLM,
     processor: Bert4RecProcessor,
-    training_args: TrainingArguments,
-    collator: Callable,
+    training_args: TrainingArguments | None = None,
+    collator: Callable | None = None,
     train_dataset: Dataset | None = None,
     evaluation: dict | None = None,
     model_name: str = "BERT4Rec",
@@ -36,7 +36,8 @@ def write_model_card(
     was trained.
 
     Args:
-        collator (`Callable`): what masked the items; of a [`DataCollatorForItemMasking`] the card has the settings.
+        training_args (`TrainingArguments`, *optional*): how it was trained.
+        collator (`Callable`, *optional*): what masked; of a [`DataCollatorForItemMasking`] the card has the settings.
         train_dataset (`Dataset`, *optional*): what [`encode_training`] made, to be counted.
         evaluation (`dict`, *optional*): the result of [`evaluate`].
         model_name (`str`, *optional*, defaults to `"BERT4Rec"`): the heading.
@@ -68,17 +69,17 @@ def write_model_card(
     if isinstance(collator, DataCollatorForItemMasking):
         training["Mask probability"] = collator.mlm_probability
         training["Rows that mask only the last item"] = collator.last_item_probability
-    training |= {
-        **(
-            {"Steps": training_args.max_steps}
-            if training_args.max_steps > 0
-            else {"Epochs": f"{training_args.num_train_epochs:g}"}
-        ),
-        "Batch size": training_args.train_batch_size * training_args.gradient_accumulation_steps,
-        "Optimizer": f"AdamW, peak learning rate {training_args.learning_rate:g}, linear warm-up and decay",
-        "Weight decay": training_args.weight_decay,
-        "Seed": training_args.seed,
-    }
+    if training_args is not None:
+        if training_args.max_steps > 0:
+            training["Steps"] = training_args.max_steps
+        else:
+            training["Epochs"] = f"{training_args.num_train_epochs:g}"
+        training |= {
+            "Batch size": training_args.train_batch_size * training_args.gradient_accumulation_steps,
+            "Optimizer": f"AdamW, peak learning rate {training_args.learning_rate:g}, linear warm-up and decay",
+            "Weight decay": training_args.weight_decay,
+            "Seed": training_args.seed,
+        }
     card = ModelCard.from_template(
         ModelCardData(
             library_name="bert4rec-hf",

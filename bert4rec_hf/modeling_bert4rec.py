@@ -42,6 +42,7 @@ def rank_items(
     k: int = 10,
     exclude_seen: bool = False,
     candidate_ids: torch.LongTensor | None = None,
+    allow_fewer: bool = False,
 ) -> Bert4RecRecommendationOutput:
     """
     The filters and the top-k that every ranking shares.
@@ -57,6 +58,8 @@ def rank_items(
             Leave out the items of `input_ids`.
         candidate_ids (`torch.LongTensor` of shape `(num_candidates,)` or `(batch_size, num_candidates)`, *optional*):
             Recommend nothing else; PAD is ignored.
+        allow_fewer (`bool`, *optional*, defaults to `False`):
+            Where fewer than `k` items can be recommended, end a list with PAD, of score `-inf`, instead of raising.
 
     Raises:
         `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended to a row.
@@ -70,6 +73,9 @@ def rank_items(
         allowed = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, candidate_ids, True)
         scores = scores.masked_fill(~allowed, -torch.inf)
     top = scores.topk(min(k, scores.shape[1]))
+    if allow_fewer:
+        item_ids = top.indices.masked_fill(top.values.isneginf(), 0)
+        return Bert4RecRecommendationOutput(item_ids=item_ids, scores=top.values)
     if k > scores.shape[1] or torch.isneginf(top.values[:, -1]).any():
         recommendable = int(scores.isneginf().logical_not().sum(1).min())
         raise ValueError(
@@ -266,8 +272,9 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
         As [`PreTrainedModel.from_pretrained`], which makes up what a file lacks and drops what a config lacks.
 
         Raises:
-            `ValueError`: if the weights have other layers than the config; only a head may be missing, or left over.
-            Not where you give a `state_dict`, or ask for the `output_loading_info`.
+            `ValueError`: if the weights have other layers than the config; between two kinds of models only what is
+            not the encoder's may be missing, or left over. Not where you give a `state_dict`, or ask for the
+            `output_loading_info`.
         """
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         if output_loading_info:
@@ -275,11 +282,12 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
         if kwargs.get("state_dict") is not None:
             return model
         is_whole = cls.__name__ in (model.config.architectures or [])
+        encoder = {name for name, _ in model.base_model.named_children()}
         wrong = [
             f"{name} is {how}"
             for how in ("missing", "unexpected")
             for name in sorted(info[f"{how}_keys"])
-            if is_whole or not name.startswith(("head.", "decoder."))
+            if is_whole or name.removeprefix(f"{cls.base_model_prefix}.").partition(".")[0] in encoder
         ]
         if wrong:
             raise ValueError(f"the weights do not fit the config: {wrong[0]} ({len(wrong)} such tensors).")
@@ -564,6 +572,7 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         k: int = 10,
         exclude_seen: bool = False,
         candidate_ids: torch.LongTensor | None = None,
+        allow_fewer: bool = False,
     ) -> Bert4RecRecommendationOutput:
         """
         Recommends the `k` best next items of each history. Items of the history may come again unless `exclude_seen`.
@@ -577,6 +586,8 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
                 Leave out every item of the whole history.
             candidate_ids (`torch.LongTensor`, *optional*):
                 Recommend among these items only; shape `(num_candidates,)` or `(batch_size, num_candidates)`.
+            allow_fewer (`bool`, *optional*, defaults to `False`):
+                Where fewer than `k` items can be recommended, end a list with PAD, of score `-inf`.
 
         Raises:
             `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended.
@@ -584,7 +595,7 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         scores = self.score(input_ids, attention_mask, user_features)
         if attention_mask is not None:
             input_ids = input_ids.masked_fill(attention_mask == 0, self.config.pad_token_id)
-        return rank_items(scores, input_ids, k, exclude_seen, candidate_ids)
+        return rank_items(scores, input_ids, k, exclude_seen, candidate_ids, allow_fewer)
 
 
 __all__ = ["Bert4RecForMaskedLM", "Bert4RecModel", "Bert4RecPreTrainedModel", "Bert4RecRecommendationOutput"]

@@ -1,10 +1,11 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Pipeline of BERT4Rec: what someone has watched to what to recommend, raw ids to raw ids."""
 
+import math
+
+import numpy as np
 import torch
 from transformers import Pipeline
-
-from .processing_bert4rec import NUM_SPECIAL_TOKENS
 
 
 class ItemRecommendationPipeline(Pipeline):
@@ -34,11 +35,11 @@ class ItemRecommendationPipeline(Pipeline):
         Recommends to one user or to many.
 
         Args:
-            inputs (`dict` or `list[dict]`, or a generator or data set of such):
+            inputs (`dict` or `list[dict]`, or a generator of such, as `iter(dataset)` is):
                 For each user `"history"`, raw item ids, oldest first, possibly none; and, *optional*, `"profile"`,
                 user feature names to values.
             k (`int`, *optional*):
-                Number of items a list holds; 10, or all of `candidates` where these are fewer.
+                Number of items a list holds, or all there are where fewer can be recommended to a user; 10 by default.
             exclude_seen (`bool`, *optional*, defaults to `False`):
                 Leave out the items of a user's history.
             candidates (`list`, *optional*):
@@ -52,7 +53,7 @@ class ItemRecommendationPipeline(Pipeline):
 
         Raises:
             `ValueError`: for a user that is no such `dict`, for candidates none of which is in the vocabulary, or for
-            `k` below 1 or beyond the number of items that can be recommended to a user.
+            `k` below 1.
         """
         return super().__call__(inputs, **kwargs) if inputs != [] else []
 
@@ -63,9 +64,7 @@ class ItemRecommendationPipeline(Pipeline):
         return {}, {name: value for name, value in forward.items() if value is not None}, {}
 
     def _encode_candidates(self, candidates) -> list[int]:
-        known = sorted(
-            {token for token in self.processor.encode_items(list(candidates)) if token >= NUM_SPECIAL_TOKENS}
-        )
+        known = sorted({*self.processor.encode_items(list(candidates), unknown_items="skip")})
         if not known:
             raise ValueError("none of the candidates is in the vocabulary.")
         return known
@@ -73,16 +72,20 @@ class ItemRecommendationPipeline(Pipeline):
     def preprocess(self, user: dict):
         if not isinstance(user, dict) or "history" not in user or set(user) - {"history", "profile"}:
             raise ValueError(f"a user is {{'history': [...], 'profile': {{...}}}}, not {user!r}.")
+        if not isinstance(user["history"], (list, tuple, np.ndarray)):
+            raise ValueError(f"a history is a list of item ids, not {user['history']!r}.")
+        if not isinstance(user.get("profile"), (dict, type(None))):
+            raise ValueError(f"a profile is a dict of user features, not {user['profile']!r}.")
         inputs = self.processor([list(user["history"])], [user.get("profile")])
         if not inputs["input_ids"].shape[1]:  # Pipeline's batching wants a column of each
             for name in ("input_ids", "attention_mask"):
                 inputs[name] = torch.full((1, 1), self.processor.pad_token_id)
         return inputs
 
-    def _forward(self, inputs, k=None, exclude_seen=False, candidate_ids=None):
-        if k is None:
-            k = 10 if candidate_ids is None else min(10, len(candidate_ids))
-        return self.model.recommend(**inputs, k=k, exclude_seen=exclude_seen, candidate_ids=candidate_ids)
+    def _forward(self, inputs, k=10, exclude_seen=False, candidate_ids=None):
+        return self.model.recommend(
+            **inputs, k=k, exclude_seen=exclude_seen, candidate_ids=candidate_ids, allow_fewer=True
+        )
 
     def postprocess(self, recommended) -> list[dict]:
         item_ids, scores = recommended["item_ids"][0], recommended["scores"][0]
@@ -90,6 +93,7 @@ class ItemRecommendationPipeline(Pipeline):
         return [
             {"item_id": item_id, "title": title, "score": score, "rank": rank}
             for rank, (item_id, title, score) in enumerate(zip(*columns), start=1)
+            if score > -math.inf
         ]
 
     def save_pretrained(self, save_directory, **kwargs):

@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import unicodedata
+from collections.abc import Iterable
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,9 +41,57 @@ def normalize_value(value) -> str:
 def _add_values(values: list[str], rows: list) -> tuple[list[str], list[list[int]]]:
     """`values` with those of `rows` that are new after them, and the distinct value ids of each row."""
     ids = {value: i for i, value in enumerate(values, start=1)}
+    rows = [row if isinstance(row, Iterable) and not isinstance(row, str) else [row] for row in rows]
     rows = [dict.fromkeys(filter(None, map(normalize_value, row))) for row in rows]
     rows = [[ids.setdefault(value, len(ids) + 1) for value in row] for row in rows]
     return list(ids), rows
+
+
+def _check_vocabulary(vocabulary: dict):
+    """Raises `ValueError` for what is no vocabulary: the file may hold anything, and a wrong id would go unnoticed."""
+
+    def check(holds: bool, what: str):
+        if not holds:
+            raise ValueError(f"the vocabulary cannot be used: {what}.")
+
+    def types(values: list) -> set[type]:
+        return {*map(type, values)} if isinstance(values, list) else {object}
+
+    optional = ("titles", "item_features", "item_feature_values", "user_features")
+    check(
+        isinstance(vocabulary, dict) and {"item_ids"} <= set(vocabulary) <= {"item_ids", *optional},
+        f"it must be item_ids and perhaps {', '.join(optional)}",
+    )
+    item_ids, titles = vocabulary["item_ids"], vocabulary.get("titles")
+    check(types(item_ids) in (set(), {int}, {str}), "item_ids must be all integers or all strings")
+    check(len({*item_ids}) == len(item_ids), "item_ids holds an id twice")
+    check(
+        titles is None or types(titles) <= {str, type(None)} and len(titles) == len(item_ids),
+        f"titles must be {len(item_ids)} strings or nulls, one for each item",
+    )
+    for kind, settings in (("item_features", {"name", "max_values", "values"}), ("user_features", {"name", "values"})):
+        features = vocabulary.get(kind, [])
+        check(types(features) <= {dict}, f"{kind} must be a list of objects")
+        for feature in features:
+            check(set(feature) == settings, f"{kind} must have {', '.join(sorted(settings))} each")
+            values = feature["values"]
+            check(types([feature["name"]]) | types(values) == {str} or values == [], f"{kind} must hold strings")
+            check(len({*values}) == len(values), f"{feature['name']} has a value twice")
+    features, tables = vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])
+    check(types(tables) <= {list} and len(tables) == len(features), "item_feature_values do not fit item_features")
+    for feature, rows in zip(features, tables):
+        name, max_values, num_values = feature["name"], feature["max_values"], len(feature["values"])
+        check(types(rows) <= {list} and len(rows) == len(item_ids), f"{name} must have a list of values for each item")
+        ids = [*chain.from_iterable(rows)]
+        check(
+            types(ids) <= {int} and 1 <= min(ids, default=1) <= max(ids, default=1) <= max(num_values, 1),
+            f"the values of {name} must be from 1 to {num_values}",
+        )
+        most = max(map(len, rows), default=0)
+        check(
+            type(max_values) is int and max(most, 1) <= max_values,
+            f"max_values of {name} is {max_values!r}, an item has {most}",
+        )
 
 
 class Bert4RecProcessor(ProcessorMixin):
@@ -75,10 +125,25 @@ class Bert4RecProcessor(ProcessorMixin):
         super().__init__()
         if unknown_items not in ("skip", "unk", "error"):
             raise ValueError(f"unknown_items is {unknown_items!r}; it must be 'skip', 'unk' or 'error'.")
-        self.vocabulary = vocabulary or {"item_ids": []}
+        for name, value in (("data", data), ("split", split)):
+            if not isinstance(value, (dict, type(None))):
+                raise ValueError(f"{name} is {value!r}; it must hold names and values.")
+        self.set_vocabulary({"item_ids": []} if vocabulary is None else vocabulary)
         self.unknown_items = unknown_items
         self.data = data
         self.split = split
+
+    def set_vocabulary(self, vocabulary: dict):
+        """
+        Replaces the vocabulary. Nothing may change in place what `vocabulary` holds.
+
+        Raises:
+            `ValueError`: if its parts do not fit together; the one that was there stays.
+        """
+        _check_vocabulary(vocabulary)
+        self.vocabulary = vocabulary
+        for name in ("_token_ids", "_user_value_ids"):
+            self.__dict__.pop(name, None)
 
     @property
     def tokenizer(self):
@@ -104,14 +169,17 @@ class Bert4RecProcessor(ProcessorMixin):
             for feature in self.vocabulary.get("user_features", [])
         ]
 
-    def encode_items(self, item_ids: list) -> list[int]:
+    def encode_items(self, item_ids: list, unknown_items: str | None = None) -> list[int]:
         """
-        Raw ids of one history to token ids; unknown ones as `unknown_items` says.
+        Raw ids of one history to token ids; unknown ones as `unknown_items` says, the processor's own by default.
 
         Raises:
             `ValueError`: for an unknown item under `"error"`, or for ids of another type than the vocabulary's.
         """
-        tokens = [self._token_ids.get(item) for item in item_ids]
+        try:
+            tokens = [self._token_ids.get(item) for item in item_ids]
+        except TypeError:
+            raise ValueError(f"a history is a list of item ids, not {item_ids!r}.") from None
         if None not in tokens:
             return tokens
         known = [token for token in tokens if token is not None]
@@ -121,11 +189,12 @@ class Bert4RecProcessor(ProcessorMixin):
                 f"item id {strange!r} is a {type(strange).__name__}, the vocabulary holds ids of type "
                 f"{type(next(iter(self._token_ids))).__name__}."
             )
-        if self.unknown_items == "error":
+        unknown_items = unknown_items or self.unknown_items
+        if unknown_items == "error":
             raise ValueError(f"item {strange!r} is not in the vocabulary.")
-        if self.unknown_items == "unk":
+        if unknown_items == "unk":
             return [self.unk_token_id if token is None else token for token in tokens]
-        logger.warning(f"{len(tokens) - len(known)} of {len(tokens)} items are not in the vocabulary, skipped.")
+        logger.warning_once(f"Items that are not in the vocabulary are skipped; {strange!r} is the first.")
         return known
 
     def encode_profile(self, profile: dict | None) -> list[int]:
@@ -258,7 +327,8 @@ class Bert4RecProcessor(ProcessorMixin):
             titles (`list`, *optional*):
                 A title or `None` for each of them.
             item_features (`dict[str, list]`, *optional*):
-                For features of the vocabulary the value, or the list of values, of each of them; `None` for none.
+                For features of the vocabulary the value, or several (a list, an array, ...), of each of them; `None`
+                for none.
             user_features (`dict[str, list]`, *optional*):
                 For features of the vocabulary values that it may not know yet.
 
@@ -269,7 +339,8 @@ class Bert4RecProcessor(ProcessorMixin):
             `ValueError`: for ids of another type, for features that the vocabulary does not have, or for columns that
             are not as long as `item_ids`. The vocabulary is as before then.
         """
-        vocabulary, item_ids = self.vocabulary, list(item_ids)
+        vocabulary = self.vocabulary
+        item_ids = [item.item() if isinstance(item, np.generic) else item for item in item_ids]
         columns = {"titles": titles, **(item_features or {})}
         for name, column in columns.items():
             if column is not None and len(column) != len(item_ids):
@@ -288,16 +359,16 @@ class Bert4RecProcessor(ProcessorMixin):
         new = {"item_ids": vocabulary["item_ids"] + list(first)}
         if titles is not None or vocabulary.get("titles") is not None:
             new["titles"] = list(vocabulary.get("titles") or [None] * len(vocabulary["item_ids"]))
-            new["titles"] += [titles[row] if titles is not None else None for row in rows]
+            titles = [None] * len(item_ids) if titles is None else list(titles)
+            new["titles"] += [str(titles[row]) if isinstance(titles[row], (str, int)) else None for row in rows]
         for kind, given in (("item_features", item_features or {}), ("user_features", user_features or {})):
             names = [feature["name"] for feature in vocabulary.get(kind, [])]
             if strange := sorted(set(given) - set(names)):
                 raise ValueError(f"{', '.join(strange)}: none of the vocabulary's {kind} ({', '.join(names)}).")
         new["item_features"], new["item_feature_values"] = [], []
         for feature, values in zip(vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])):
-            column = (item_features or {}).get(feature["name"], [None] * len(item_ids))
-            column = [column[row] if isinstance(column[row], (list, tuple)) else [column[row]] for row in rows]
-            names, ids = _add_values(feature["values"], column)
+            column = list((item_features or {}).get(feature["name"], [None] * len(item_ids)))
+            names, ids = _add_values(feature["values"], [column[row] for row in rows])
             max_values = max([feature["max_values"], *map(len, ids)])
             new["item_features"].append({**feature, "values": names, "max_values": max_values})
             new["item_feature_values"].append(values + ids)
@@ -305,9 +376,7 @@ class Bert4RecProcessor(ProcessorMixin):
             {**feature, "values": _add_values(feature["values"], [(user_features or {}).get(feature["name"], [])])[0]}
             for feature in vocabulary.get("user_features", [])
         ]
-        self.vocabulary = {**vocabulary, **new}
-        for name in ("_token_ids", "_user_value_ids"):
-            self.__dict__.pop(name, None)
+        self.set_vocabulary({**vocabulary, **new})
         return list(first)
 
     def item_features(self) -> np.ndarray:

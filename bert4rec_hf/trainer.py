@@ -5,16 +5,18 @@ import glob
 import os
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 import numpy as np
 import torch
 from datasets import Dataset
-from huggingface_hub import CommitInfo
+from huggingface_hub import CommitInfo, run_as_future
 from huggingface_hub.utils import filter_repo_objects
 from torch.utils.data import Sampler
 from transformers import EvalPrediction, Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import HubStrategy
+from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
 from .configuration_bert4rec import Bert4RecConfig
@@ -26,6 +28,9 @@ from .metrics.ranking.ranking import ranking_scores
 from .model_card import write_model_card
 from .processing_bert4rec import Bert4RecProcessor
 from .tables import DataError
+
+
+logger = logging.get_logger(__name__)
 
 
 class SimilarLengthSampler(Sampler):
@@ -69,6 +74,11 @@ class SetEpochCallback(TrainerCallback):
         for part in (self.trainer.data_collator, self.trainer.train_sampler):
             if hasattr(part, "set_epoch"):
                 part.set_epoch(int(state.epoch))
+
+
+def _warn_of_failure(job: Future):
+    if not job.cancelled() and job.exception() is not None:
+        logger.warning(f"A push failed, the training goes on. {job.exception()}")
 
 
 class Bert4RecTrainer(Trainer):
@@ -162,7 +172,7 @@ class Bert4RecTrainer(Trainer):
         )
 
     def init_hf_repo(self, *args, **kwargs):
-        with hub_errors(self.args.hub_model_id or self.args.output_dir):
+        with hub_errors(self.args.hub_model_id or self.args.output_dir, pushing=True):
             super().init_hf_repo(*args, **kwargs)
 
     def push_to_hub(
@@ -182,14 +192,14 @@ class Bert4RecTrainer(Trainer):
             `DataError`: if the Hub cannot be reached or refuses; what was saved stays.
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self._finish_current_push()
         if self.hub_model_id is None:
             self.init_hf_repo(token=token, private=private)
         self.save_model(_internal_call=True)
         if not self.is_world_process_zero():
             return None
         self.create_model_card(**kwargs)
-        self._finish_current_push()
-        return self._push(commit_message, token, revision, run_as_future=not blocking)
+        return self._push(commit_message, token, revision, blocking)
 
     def _push_from_checkpoint(self, checkpoint_folder: str):
         if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
@@ -201,19 +211,23 @@ class Bert4RecTrainer(Trainer):
         for name in filter_repo_objects(os.listdir(checkpoint_folder), allow_patterns=CHECKPOINT_FILES):
             shutil.copy(os.path.join(checkpoint_folder, name), self.args.output_dir)
         self.create_model_card()
-        job = self._push(f"Training in progress, step {self.state.global_step}", run_as_future=True)
+        job = self._push(f"Training in progress, step {self.state.global_step}", blocking=False)
         self.push_in_progress = PushInProgress([*(self.push_in_progress.jobs if busy else []), job])
 
-    def _push(self, commit_message, token=None, revision=None, run_as_future=False):
-        return push_checkpoint(
+    def _push(self, commit_message, token=None, revision=None, blocking=True):
+        arguments = (
             self.args.output_dir,
             self.hub_model_id,
             self.args.hub_private_repo,
             revision or self.args.hub_revision,
             token or self.args.hub_token,
             commit_message,
-            run_as_future,
         )
+        if blocking:
+            return push_checkpoint(*arguments)
+        job = run_as_future(push_checkpoint, *arguments)
+        job.add_done_callback(_warn_of_failure)
+        return job
 
     def _ranking_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         scores = ranking_scores(prediction.predictions, prediction.label_ids, self.k)
@@ -233,8 +247,11 @@ def check_save_dir(
         `DataError`: if the folder holds something that would be overwritten, or a run that differs in its vocabulary,
         its split, how the data is read, or its model.
     """
-    if os.path.exists(save_dir) and not os.path.isdir(save_dir):
-        raise DataError(f"{save_dir} is a file, not a folder; choose another --save_dir.")
+    place = os.path.abspath(save_dir)
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place) or not os.access(place, os.W_OK):
+        raise DataError(f"{place} is no folder that can be written to; choose another --save_dir.")
     if not os.path.isdir(save_dir) or not os.listdir(save_dir):
         return None
     if not resume:

@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-Pushes a checkpoint to the Hub: weights, config, processor, code and card, and nothing else of its folder.
+Pushes a checkpoint to the Hub: weights, config, processor, code and card, and nothing else of its folder. One without
+a card, as after `add_items`, gets one first.
 
     python examples/push_to_hub.py --model_dir ./exps/seed1 --hub_model_id user/name
 
@@ -11,9 +12,18 @@ Or the ranking metric, as a Space from which `evaluate.load("user/ranking")` tak
 Log in first with `hf auth login`, or set HF_TOKEN.
 """
 
+import os
 from dataclasses import dataclass, field
 
-from bert4rec_hf import DataError, load_checkpoint, parse_arguments, push_checkpoint, push_metric, run
+from bert4rec_hf import (
+    DataError,
+    load_checkpoint,
+    parse_arguments,
+    push_checkpoint,
+    push_metric,
+    run,
+    write_model_card,
+)
 
 
 @dataclass
@@ -25,7 +35,7 @@ class PushArguments:
     metric: bool = field(default=False, metadata={"help": "Push the ranking metric instead of a checkpoint."})
     hub_private_repo: bool = field(default=False, metadata={"help": "Make a new repository a private one."})
     hub_revision: str | None = field(default=None, metadata={"help": "Branch to push to; made if there is none."})
-    commit_message: str = field(default="Upload checkpoint", metadata={"help": "Message of the commit."})
+    commit_message: str | None = field(default=None, metadata={"help": "Message of the commit."})
 
 
 def main():
@@ -34,12 +44,17 @@ def main():
     if args.metric == (args.model_dir is not None):
         raise DataError("give either --model_dir or --metric.")
     if args.metric:
+        if args.hub_revision or args.commit_message:
+            raise DataError("--hub_revision and --commit_message need --model_dir.")
         commit = push_metric(args.hub_model_id, private)
     else:
-        load_checkpoint(args.model_dir)  # what cannot be loaded is not shared
-        commit = push_checkpoint(
-            args.model_dir, args.hub_model_id, private, args.hub_revision, commit_message=args.commit_message
-        )
+        if not os.path.isdir(args.model_dir):
+            raise DataError(f"{args.model_dir}: there is no such folder.")
+        model, processor = load_checkpoint(args.model_dir)  # what cannot be loaded is not shared
+        if not os.path.exists(os.path.join(args.model_dir, "README.md")):
+            write_model_card(args.model_dir, model, processor, model_id=args.hub_model_id)
+        message = args.commit_message or "Upload checkpoint"
+        commit = push_checkpoint(args.model_dir, args.hub_model_id, private, args.hub_revision, commit_message=message)
     print(f"pushed to {commit.repo_url}")
 
 

@@ -199,7 +199,7 @@ def main():
             )
 
     # 3. Train, and keep the whole recommender
-    checkpoint = check_save_dir(args.save_dir, args.resume, processor, config)
+    checkpoint = check_save_dir(args.save_dir, args.resume, processor, model.config)
     trainer = Bert4RecTrainer(
         model,
         TrainingArguments(

@@ -13,6 +13,8 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from bert4rec_hf import load_processor
+
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SMALL = ["--hidden_size", "16", "--num_head", "2", "--intermediate_size", "32", "--max_length", "16"]
@@ -212,9 +214,9 @@ def test_bad_checkpoints_and_requests_are_refused(
     (tmp_path / "empty").mkdir()
     mixed = tmp_path / "mixed"
     shutil.copytree(checkpoint, mixed)
-    vocabulary = json.loads((mixed / "vocabulary.json").read_text(encoding="utf-8"))
-    vocabulary["item_ids"].append(10**9)
-    (mixed / "vocabulary.json").write_text(json.dumps(vocabulary))
+    other = load_processor(str(mixed))
+    other.add_items([10**9])
+    other.save_pretrained(mixed)
     (tmp_path / "config.yaml").write_text("learning: 3\n")
     places = {
         "empty": tmp_path / "empty",

@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import copy
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -132,6 +133,7 @@ def test_growing_without_features_starts_from_the_mean_of_all():
         ({"item_ids": ["a"], "item_features": {"genre": ["x", "y"]}}, "1 items and 2 genre"),
         ({"item_ids": ["a"], "item_features": {"colour": ["x"]}}, "colour: none of the vocabulary's item_features"),
         ({"item_ids": ["a"], "user_features": {"pet": ["x"]}}, "pet: none of the vocabulary's user_features"),
+        ({"item_ids": ["a"], "item_features": {"genre": [map(str, range(5000))]}}, "max_values of item .* is 5000"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_changes_nothing(processor, wrong, words):
@@ -141,6 +143,26 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(processor, wrong, word
         add_items(model, processor, **wrong)
     assert processor.vocabulary == vocabulary and model.config.to_dict() == config
     add_items(model, processor, **NEW)
+
+
+def test_arrays_and_sets_are_several_values_and_gaps_are_none():
+    processor = Bert4RecProcessor(
+        {
+            "item_ids": [1],
+            "titles": [None],
+            "item_features": [{"name": "tag", "max_values": 1, "values": ["x"]}],
+            "item_feature_values": [[[1]]],
+        }
+    )
+    tags = [np.array(["x", "y"]), {"z"}, float("nan"), ("x", None), 7.0]
+    titles = np.array(["a", float("nan"), None, 1984, "e"], dtype=object)
+    assert processor.add_items(np.arange(1, 6), titles, {"tag": tags}) == [2, 3, 4, 5]
+    assert {type(item) for item in processor.vocabulary["item_ids"]} == {int}
+    assert processor.vocabulary["titles"] == [None, None, None, "1984", "e"]  # the first is known
+    assert processor.catalogue()["item_features"] == {"tag": [["x"], ["z"], [], ["x"], ["7"]]}
+    nothing = Bert4RecProcessor()
+    model = make_model(nothing)
+    assert add_items(model, nothing, ["a"]) == ["a"] and torch.isfinite(model.decoder.weight).all()
 
 
 def test_a_processor_of_another_model_is_refused(processor):

@@ -35,12 +35,14 @@ import sys
 for name in ("bert4rec_hf", "datasets", "evaluate", "pyarrow", "pandas"):
     sys.modules[name] = None
 """
-PUSH = """
+START = """
 import sys
 import bert4rec_hf
 from transformers import AutoModelForMaskedLM, AutoProcessor, TrainingArguments, pipeline
 folder, data_dir = sys.argv[1:]
 model, processor = AutoModelForMaskedLM.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+"""
+PUSH_PARTS = """
 processor.push_to_hub("user/parts")
 model.push_to_hub("user/parts")
 model.model.push_to_hub("user/encoder")
@@ -49,7 +51,8 @@ bert4rec_hf.push_checkpoint(folder, "user/folder", revision="v2")
 pulled = pipeline("item-recommendation", model="user/folder", revision="v2")  # no trust: the package is here
 assert type(pulled) is bert4rec_hf.ItemRecommendationPipeline
 assert type(AutoModelForMaskedLM.from_pretrained("user/pipe")) is bert4rec_hf.Bert4RecForMaskedLM
-
+"""
+TRAINER = """
 interactions = bert4rec_hf.read_interactions(bert4rec_hf.DataArguments(data_dir=data_dir))
 split = bert4rec_hf.Split(**processor.split)
 arguments = TrainingArguments(
@@ -62,8 +65,6 @@ trainer = bert4rec_hf.Bert4RecTrainer(
     eval_dataset=bert4rec_hf.encode_evaluation(interactions, processor, split, "validation"),
     data_collator=bert4rec_hf.DataCollatorForItemMasking(processor, max_length=16),
 )
-trainer.train()
-trainer.push_to_hub(license="mit")
 """
 PULL = """
 import json, sys
@@ -150,7 +151,8 @@ def users(fitted):
 def hub(folder, sample_dir, tmp_path_factory):
     """A Hub with all that can be pushed, weights by LFS."""
     with HubServer(lfs=True) as server:
-        client(server, tmp_path_factory.mktemp("pusher"), PUSH, folder, sample_dir)
+        code = START + PUSH_PARTS + TRAINER + 'trainer.train(); trainer.push_to_hub(license="mit")'
+        client(server, tmp_path_factory.mktemp("pusher"), code, folder, sample_dir)
         yield server
 
 
@@ -221,12 +223,19 @@ def test_training_is_pushed_and_gone_on_with(sample_dir, users, tmp_path):
     temporal = ["--split", "temporal", "--cutoff", "2022-03-15"]
     commands = [
         [*train, "one", *temporal, *sizes, *to, "user/one", "--hub_revision", "v1"],
-        [*train, "two", "--init_from", "user/one", "--revision", "v1", "--split", "none", "--epochs", 1],
+        [*train, "two", "--init_from", "user/one", "--revision", "v1", "--split", "none", "--max_steps", 5],
+        [str(EXAMPLES / "push_to_hub.py"), "--model_dir", "two", "--hub_model_id", "user/two"],
+        [str(EXAMPLES / "push_to_hub.py"), "--model_dir", "two/checkpoint-5", "--hub_model_id", "user/bare"],
     ]
     with HubServer() as server:
         client(server, tmp_path / "home", RUN_SCRIPTS, json.dumps([[str(a) for a in command] for command in commands]))
         assert server.repos["model", "user/one"].private and set(server.files("user/one")) == {".gitattributes"}
         files = server.files("user/one", "v1")
+        # What a card says to load is where it lies, here as there
+        for name in ("user/two", "user/bare"):
+            text = server.files(name)["README.md"].decode()
+            assert text.count(f'"{name}"') == 5 and '"two' not in text and "{{" not in text
+        assert '"user/' not in (tmp_path / "home" / "two" / "README.md").read_text()
     assert set(files) - {".gitattributes"} == MODEL | PROCESSOR | {"README.md"}
     card = ModelCard(files["README.md"].decode())
     assert "most popular" in card.text and 'model="user/one"' in card.text
@@ -254,16 +263,22 @@ def test_what_the_hub_refuses_is_told_plainly_and_nothing_is_lost(folder, sample
             [*predict, "user/name", "--revision", "v9"],
             [*predict, "./no/such/folder"],
             ["push_to_hub.py", "--hub_model_id", "user/name"],
+            ["push_to_hub.py", "--hub_model_id", "user/name", "--model_dir", "user/name"],
+            ["push_to_hub.py", "--hub_model_id", "user/metric", "--metric"],
+            ["push_to_hub.py", "--hub_model_id", "user/ranking", "--metric", "--hub_revision", "v2"],
             ["push_to_hub.py", "--hub_model_id", "user/name", "--model_dir", sample_dir],
             [*train[:-3], "--hub_model_id", "user/x"],
         )
-    assert refused.startswith("error: user/name: the Hub refuses: ") and refused.endswith("is as it was.")
+    assert refused.startswith("error: user/name: the Hub refuses: ") and refused.endswith("Nothing here is lost.")
     assert "no such repository on the Hub that the token may see" in no_repo
     assert "the repository has no such revision" in no_revision
     assert "there is no such folder" in bad_id
     assert "give either --model_dir or --metric" in odd[0]
-    assert "holds no checkpoint: no processor_config.json" in odd[1]
-    assert "need --push_to_hub" in odd[2]
+    assert "user/name: there is no such folder" in odd[1]
+    assert "user/metric: the Space must be called ranking" in odd[2]
+    assert "--hub_revision and --commit_message need --model_dir" in odd[3]
+    assert "holds no checkpoint: no processor_config.json" in odd[4]
+    assert "need --push_to_hub" in odd[5]
     nobody = {"HF_ENDPOINT": "http://127.0.0.1:9"}
     for line in run_scripts(server, tmp_path / "c", [*push, "user/name"], [*predict, "user/none"], **nobody):
         assert line.startswith("error: user/") and "http://127.0.0.1:9 cannot be reached" in line
@@ -283,6 +298,15 @@ assert (scores["recall@1"], scores["recall@2"], scores["mrr@2"]) == (0.5, 0.75, 
             *("README.md", "app.py", "ranking.py", "requirements.txt")
         }
         assert server.repos["space", "user/ranking"].sdk == "gradio"
+
+
+def test_a_hub_that_goes_away_does_not_stop_a_training(folder, sample_dir, tmp_path):
+    away = "import huggingface_hub.constants as hub; hub.ENDPOINT = 'http://127.0.0.1:9'; trainer.train()"
+    with HubServer() as server:
+        result = client(server, tmp_path / "home", START + TRAINER + away, folder, sample_dir)
+    assert result.stderr.count("A push failed, the training goes on. user/midway: the Hub at") == 2
+    assert {"checkpoint-2", "checkpoint-4"} <= set(os.listdir(tmp_path / "home" / "midway"))
+    assert not list((tmp_path / "home").rglob("training_args.bin"))  # a pickle
 
 
 def broken(folder, tmp_path, config=None, weights=None, vocabulary=None):
@@ -340,6 +364,57 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_refused_before_it_computes(
             AutoModelForMaskedLM.from_pretrained(path)
     with pytest.raises(Exception, match=words_of_auto or words):
         pipeline("item-recommendation", model=path)
+
+
+@pytest.mark.parametrize(
+    "file, place, value, words",
+    [
+        ("vocabulary", [], [1], "it must be item_ids and perhaps"),
+        ("vocabulary", [], "x", "it must be item_ids and perhaps"),
+        ("vocabulary", [], {}, "it must be item_ids and perhaps"),
+        ("vocabulary", ["items"], [], "it must be item_ids and perhaps"),
+        ("vocabulary", ["item_ids"], {"1": 1}, "item_ids must be all integers or all strings"),
+        ("vocabulary", ["item_ids", 0], "x", "item_ids must be all integers or all strings"),
+        ("vocabulary", ["item_ids", 0], [1], "item_ids must be all integers or all strings"),
+        ("vocabulary", ["item_ids"], [5] * 120, "item_ids holds an id twice"),
+        ("vocabulary", ["titles"], ["a"], "titles must be"),
+        ("vocabulary", ["titles", 0], 7, "titles must be"),
+        ("vocabulary", ["user_features"], None, "user_features must be a list of objects"),
+        ("vocabulary", ["user_features", 0], {"name": "sex"}, "user_features must have name, values each"),
+        ("vocabulary", ["user_features", 0, "name"], 1, "user_features must hold strings"),
+        ("vocabulary", ["user_features", 0, "values"], ["F", "F"], "has a value twice"),
+        ("vocabulary", ["item_features", 0], {"name": "a", "values": []}, "must have max_values, name, values"),
+        ("vocabulary", ["item_features", 0, "max_values"], 0, "max_values of .* is 0"),
+        ("vocabulary", ["item_feature_values"], None, "item_feature_values do not fit"),
+        ("vocabulary", ["item_feature_values"], [], "item_feature_values do not fit"),
+        ("vocabulary", ["item_feature_values", 0], [[1]], "must have a list of values for each item"),
+        ("vocabulary", ["item_feature_values", 0, 0], 1, "must have a list of values for each item"),
+        ("vocabulary", ["item_feature_values", 0, 0], [10**6], "must be from 1 to"),
+        ("vocabulary", ["item_feature_values", 0, 0], [0], "must be from 1 to"),
+        ("vocabulary", ["item_feature_values", 0, 0], [[1]], "must be from 1 to"),
+        ("vocabulary", ["item_feature_values", 0, 0], [1] * 99, "max_values of .* is .*, an item has 99"),
+        ("processor_config", [], [1], "the processor cannot be loaded"),
+        ("processor_config", ["unknown_items"], "x", "unknown_items is 'x'"),
+        ("processor_config", ["data"], [1], r"data is \[1\]; it must hold names and values"),
+        ("config", ["hidden_act"], "nope", "hidden_act is 'nope'; it must be one of"),
+        ("config", ["mask_token_id"], 0, "pad_token_id, mask_token_id and unk_token_id are 0, 0"),
+        ("config", ["pad_token_id"], -1, "they must be different ids below vocab_size"),
+        ("config", ["layer_norm_eps"], float("nan"), "layer_norm_eps is nan"),
+        ("config", ["initializer_range"], -1.0, "initializer_range is -1"),
+    ],
+)
+def test_files_that_hold_something_else_are_refused_in_one_line(folder, tmp_path, file, place, value, words):
+    """Whether or not the config has the hash of the vocabulary."""
+    path = broken(folder, tmp_path, config=lambda values: values.update(vocabulary_hash=None))
+    values = whole = {"": json.loads((tmp_path / f"{file}.json").read_text(encoding="utf-8"))}
+    *keys, last = ["", *place]
+    for key in keys:
+        values = values[key]
+    values[last] = value
+    (tmp_path / f"{file}.json").write_text(json.dumps(whole[""]))
+    with pytest.raises(DataError, match=words) as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)
 
 
 def test_truncated_weights_and_another_vocabulary_are_refused(folder, tmp_path):

@@ -1,12 +1,19 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import copy
+import json
 
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch.testing import assert_close
 
-from bert4rec_hf import Bert4RecConfig, Bert4RecForMaskedLM, Bert4RecModel, DataCollatorForItemMasking
+from bert4rec_hf import (
+    Bert4RecConfig,
+    Bert4RecForMaskedLM,
+    Bert4RecModel,
+    Bert4RecPreTrainedModel,
+    DataCollatorForItemMasking,
+)
 
 
 @pytest.fixture
@@ -286,6 +293,33 @@ def test_bf16_is_close(model, inputs):
 def test_compiled_model_gives_the_same(model, inputs):
     compiled = torch.compile(model.model, backend="aot_eager", fullgraph=True)
     assert_close(compiled(**inputs).last_hidden_state, model.model(**inputs).last_hidden_state, atol=1e-5, rtol=0)
+
+
+class Rater(Bert4RecPreTrainedModel):
+    """Somebody's own head on the encoder."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = Bert4RecModel(config)
+        self.rating = torch.nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+
+def test_another_head_can_be_put_on_the_encoder_but_the_encoder_must_be_whole(model, inputs, tmp_path):
+    model.save_pretrained(tmp_path / "whole")
+    rater = Rater.from_pretrained(tmp_path / "whole")
+    assert torch.equal(rater.model(**inputs)[0], model.model(**inputs)[0])
+    rater.save_pretrained(tmp_path / "rater")
+    assert torch.equal(Rater.from_pretrained(tmp_path / "rater").rating.weight, rater.rating.weight)
+    for other in (Bert4RecModel, Bert4RecForMaskedLM):
+        encoder = other.from_pretrained(tmp_path / "rater").base_model
+        assert torch.equal(encoder(**inputs)[0], model.model(**inputs)[0])
+    for layers, how in ((3, "missing"), (1, "unexpected")):
+        config = json.loads((tmp_path / "rater" / "config.json").read_text())
+        (tmp_path / "rater" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
+        for other in (Rater, Bert4RecModel, Bert4RecForMaskedLM):
+            with pytest.raises(ValueError, match=how):
+                other.from_pretrained(tmp_path / "rater")
 
 
 def test_too_long_a_sequence_is_refused(model):

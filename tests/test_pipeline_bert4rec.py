@@ -66,6 +66,18 @@ def test_candidates_alone_are_ranked_in_the_order_of_all(pipe):
         item for item in everything if item in candidates
     ]
     assert len(pipe(USERS[0], candidates=[f"i{n}" for n in range(20)])) == 10
+    pipe.processor.unknown_items = "error"
+    assert pipe(USERS[0], candidates=["i9", "new"], k=1)[0]["item_id"] == "i9"
+
+
+@pytest.mark.parametrize("k", [{}, {"k": 60}])
+def test_a_list_is_short_where_nothing_is_left_to_recommend(pipe, k):
+    lists = pipe(USERS, candidates=["i0", "i1", "i40"], exclude_seen=True, batch_size=2, **k)
+    assert [[item["item_id"] for item in items] for items in lists[2:3]] == [["i40"]]
+    assert [len(items) for items in lists] == [2, 3, 1, 3, 3]
+    assert [item["rank"] for item in lists[1]] == [1, 2, 3]
+    assert pipe({"history": ["i1"]}, candidates=["i1"], exclude_seen=True, **k) == []
+    assert len(pipe({"history": []}, k=1000)) == 50
 
 
 def test_the_defaults_can_be_set_when_it_is_made(pipe):
@@ -92,9 +104,11 @@ def test_no_users_no_lists(pipe, num_none):
         ("i1", {}, "a user is"),
         ({"history": [3]}, {}, "item id 3 is a int, the vocabulary holds ids of type str"),
         ({"history": []}, {"k": 0}, "k is 0"),
-        ({"history": []}, {"k": 51}, "k is 51, but only 50 items"),
+        ({"history": None}, {}, "a history is a list of item ids, not None"),
+        ({"history": "i1"}, {}, "a history is a list of item ids, not 'i1'"),
+        ({"history": [["i1"]]}, {}, "a history is a list of item ids"),
+        ({"history": ["i1"], "profile": ["F"]}, {}, "a profile is a dict"),
         ({"history": []}, {"candidates": ["new"]}, "none of the candidates"),
-        ({"history": ["i1"]}, {"candidates": ["i1", "i2"], "exclude_seen": True}, "only 1 items"),
     ],
 )
 def test_what_cannot_be_recommended_from_is_refused(pipe, user, kwargs, words):

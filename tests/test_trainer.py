@@ -226,8 +226,9 @@ def test_a_folder_that_holds_something_else_is_refused(fitted, tmp_path):
         check_save_dir(str(tmp_path), resume=False)
     with pytest.raises(DataError, match="no whole checkpoint-"):
         check_save_dir(str(tmp_path), resume=True)
-    with pytest.raises(DataError, match="is a file"):
-        check_save_dir(str(tmp_path / "thesis.txt"), resume=False)
+    for place in ("thesis.txt", "thesis.txt/new"):
+        with pytest.raises(DataError, match="thesis.txt is no folder that can be written to"):
+            check_save_dir(str(tmp_path / place), resume=False)
 
 
 def test_resuming_with_other_data_is_refused(fitted, processor, tmp_path):
@@ -258,7 +259,7 @@ def test_a_broken_checkpoint_is_refused(fitted, tmp_path):
         load_checkpoint(str(tmp_path))
 
     other = copy.deepcopy(processor)
-    other.vocabulary["item_ids"].append("new")
+    other.add_items([10**6])
     other.save_pretrained(tmp_path)
     with pytest.raises(DataError, match="not of the same checkpoint"):
         load_checkpoint(str(tmp_path))

@@ -12,7 +12,10 @@ ranking = evaluate.load(str(Path(__file__).with_name("ranking.py")))
 
 
 def score(predictions: str, references: str, k: str) -> dict:
-    return ranking.compute(predictions=json.loads(predictions), references=json.loads(references), k=json.loads(k))
+    try:
+        return ranking.compute(predictions=json.loads(predictions), references=json.loads(references), k=json.loads(k))
+    except (ValueError, TypeError) as error:  # a gr.Error is shown to whoever typed it
+        raise gr.Error(str(error)) from error
 
 
 gr.Interface(
