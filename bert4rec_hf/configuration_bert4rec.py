@@ -37,6 +37,11 @@ LARGEST = {
     "num_attention_heads": 2**16,
     "intermediate_size": 2**18,
     "max_position_embeddings": 2**20,
+    "num_negatives": 2**24,
+}
+CHOICES = {
+    "loss": ("cross_entropy", "sampled_softmax", "gbce"),
+    "negative_sampling": ("uniform", "popularity", "in_batch"),
 }
 LARGEST_FEATURE = {"num_values": 2**31 - 1, "max_values": 2**12}
 
@@ -78,6 +83,17 @@ class Bert4RecConfig(PreTrainedConfig):
             BERT's dense layer, activation and norm before the projection onto the items.
         head_item_features (`bool`, *optional*, defaults to `False`):
             Project onto id embedding + pooled features instead of the id embedding alone.
+        loss (`str`, *optional*, defaults to `"cross_entropy"`):
+            `"cross_entropy"` over all items; for catalogues of hundreds of thousands `"sampled_softmax"` with logQ
+            correction, or `"gbce"`, the generalised binary cross entropy of gSASRec
+            (https://huggingface.co/papers/2308.07192).
+        num_negatives (`int`, *optional*, defaults to 256):
+            Items a sampled loss draws for each batch.
+        negative_sampling (`str`, *optional*, defaults to `"uniform"`):
+            How: `"uniform"`, by `"popularity"`, or `"in_batch"` from the other targets. The latter two need
+            [`Bert4RecForMaskedLM.set_item_counts`].
+        gbce_t (`float`, *optional*, defaults to 0.75):
+            Calibration of `"gbce"`, from 0 (none) to 1.
         tie_word_embeddings (`bool`, *optional*, defaults to `True`):
             Use the item embeddings as the output layer.
         item_features (`list[dict]`, *optional*):
@@ -115,6 +131,10 @@ class Bert4RecConfig(PreTrainedConfig):
     norm_first: bool = False
     head_transform: bool = True
     head_item_features: bool = False
+    loss: str = "cross_entropy"
+    num_negatives: int = 256
+    negative_sampling: str = "uniform"
+    gbce_t: float | int = 0.75
     tie_word_embeddings: bool = True
     pad_token_id: int = 0
     mask_token_id: int = 1
@@ -160,11 +180,21 @@ class Bert4RecConfig(PreTrainedConfig):
         if not self.initializer_range >= 0:
             raise ValueError(f"initializer_range is {self.initializer_range}; it must be at least 0.")
 
-    def validate_activation(self):
+    def validate_choices(self):
         from transformers.activations import ACT2FN  # here, as it loads torch
 
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"hidden_act is {self.hidden_act!r}; it must be one of {', '.join(ACT2FN)}.")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}.")
+        if not 0 <= self.gbce_t <= 1:
+            raise ValueError(f"gbce_t is {self.gbce_t}; it must be in [0, 1].")
+
+    @property
+    def samples_by_counts(self) -> bool:
+        """Whether the loss draws items by how often they were watched."""
+        return self.loss != "cross_entropy" and self.negative_sampling != "uniform"
 
     def validate_features(self):
         for kind, features, sizes in (

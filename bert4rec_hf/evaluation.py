@@ -17,8 +17,9 @@ from .data_collator import DataCollatorForHistories
 from .encoding import encode_evaluation, encode_histories, history_lengths, token_ids
 from .interactions import Interactions, read_user_ids
 from .metrics.ranking.ranking import ranking_scores
-from .modeling_bert4rec import Bert4RecForMaskedLM, rank_items
+from .modeling_bert4rec import Bert4RecForMaskedLM
 from .processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from .ranking_bert4rec import rank_items
 from .splits import Split, training_rows
 from .tables import DataError, ids_as
 

@@ -39,7 +39,7 @@ CHECKPOINT_FILES = [
     PROCESSOR_NAME,
     VOCABULARY_NAME,
     CARD_NAME,
-    *(f"{part}_bert4rec.py" for part in ("configuration", "modeling", "pipeline", "processing")),
+    *(f"{part}_bert4rec.py" for part in ("configuration", "loss", "modeling", "pipeline", "processing", "ranking")),
 ]
 
 

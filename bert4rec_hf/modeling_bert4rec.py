@@ -2,7 +2,6 @@
 """PyTorch BERT4Rec model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -10,7 +9,7 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput, ModelOutput
+from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
@@ -18,70 +17,31 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_bert4rec import Bert4RecConfig
+from .loss_bert4rec import draw_negatives, gbce_loss, sampled_softmax_loss
+from .ranking_bert4rec import Bert4RecRecommendationOutput, as_lists, rank_items, stream_top_k
 
 
-@dataclass
-class Bert4RecRecommendationOutput(ModelOutput):
+# Beyond so many items `recommend` never holds the scores of all of them.
+STREAM_FROM = 2**16
+
+
+class Bert4RecDropout(nn.Dropout):
     """
-    What [`Bert4RecForMaskedLM.recommend`] returns.
-
-    Args:
-        item_ids (`torch.LongTensor` of shape `(batch_size, k)`):
-            Token ids of the recommended items, best first.
-        scores (`torch.FloatTensor` of shape `(batch_size, k)`):
-            Their log-probabilities among all recommendable items.
+    Dropout, and the sum with what it is a residual of. On a CPU a value is kept or dropped by 16 random bits, four
+    values by one draw of torch's generator: less than half of the time of torch's own, and seeds and checkpointing
+    work as with it. `p` is rounded to a multiple of 2**-16; the scale is that of the rounded `p`.
     """
 
-    item_ids: torch.LongTensor | None = None
-    scores: torch.FloatTensor | None = None
-
-
-def rank_items(
-    scores: torch.Tensor,
-    input_ids: torch.LongTensor,
-    k: int = 10,
-    exclude_seen: bool = False,
-    candidate_ids: torch.LongTensor | None = None,
-    allow_fewer: bool = False,
-) -> Bert4RecRecommendationOutput:
-    """
-    The filters and the top-k that every ranking shares.
-
-    Args:
-        scores (`torch.Tensor` of shape `(batch_size, vocab_size)`):
-            Higher is better; `-inf` where an item cannot be recommended.
-        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
-            The whole histories, PAD where there is nothing.
-        k (`int`, *optional*, defaults to 10):
-            Number of items a list holds.
-        exclude_seen (`bool`, *optional*, defaults to `False`):
-            Leave out the items of `input_ids`.
-        candidate_ids (`torch.LongTensor` of shape `(num_candidates,)` or `(batch_size, num_candidates)`, *optional*):
-            Recommend nothing else; PAD is ignored.
-        allow_fewer (`bool`, *optional*, defaults to `False`):
-            Where fewer than `k` items can be recommended, end a list with PAD, of score `-inf`, instead of raising.
-
-    Raises:
-        `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended to a row.
-    """
-    if k < 1:
-        raise ValueError(f"k is {k}; it must be at least 1.")
-    if exclude_seen:
-        scores = scores.scatter(1, input_ids, -torch.inf)
-    if candidate_ids is not None:
-        candidate_ids = candidate_ids.expand(len(scores), -1)
-        allowed = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, candidate_ids, True)
-        scores = scores.masked_fill(~allowed, -torch.inf)
-    top = scores.topk(min(k, scores.shape[1]))
-    if allow_fewer:
-        item_ids = top.indices.masked_fill(top.values.isneginf(), 0)
-        return Bert4RecRecommendationOutput(item_ids=item_ids, scores=top.values)
-    if k > scores.shape[1] or torch.isneginf(top.values[:, -1]).any():
-        recommendable = int(scores.isneginf().logical_not().sum(1).min())
-        raise ValueError(
-            f"k is {k}, but only {recommendable} items can be recommended to one of the users; ask for at most that."
-        )
-    return Bert4RecRecommendationOutput(item_ids=top.indices, scores=top.values)
+    def forward(self, hidden_states: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        dropped = round(self.p * 2**16)
+        if not (self.training and dropped) or hidden_states.device.type != "cpu":
+            hidden_states = super().forward(hidden_states)
+            return hidden_states if residual is None else residual + hidden_states
+        draws = torch.empty(-(-hidden_states.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        bits = draws.view(torch.int16)[: hidden_states.numel()].view(hidden_states.shape)
+        kept = (bits >= dropped - 2**15).to(hidden_states.dtype)
+        residual = hidden_states.new_zeros(()) if residual is None else residual
+        return torch.addcmul(residual, hidden_states, kept, value=2**16 / (2**16 - dropped))
 
 
 class Bert4RecItemEmbeddings(nn.Embedding):
@@ -132,7 +92,7 @@ class Bert4RecEmbeddings(nn.Module):
             nn.Embedding(feature["num_values"], config.hidden_size, padding_idx=0) for feature in config.user_features
         )
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Bert4RecDropout(config.hidden_dropout_prob)
 
     def forward(
         self,
@@ -191,12 +151,17 @@ class Bert4RecAttention(nn.Module):
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
+        query_states: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        input_shape = hidden_states.shape[:-1]
+        if query_states is None:
+            projected = self.qkv_proj(hidden_states).chunk(3, dim=-1)
+        else:
+            weight, bias, width = self.qkv_proj.weight, self.qkv_proj.bias, self.qkv_proj.in_features
+            query = nn.functional.linear(query_states, weight[:width], bias[:width])
+            projected = query, *nn.functional.linear(hidden_states, weight[width:], bias[width:]).chunk(2, dim=-1)
         query, key, value = (
-            states.view(*input_shape, -1, self.head_dim).transpose(1, 2)
-            for states in self.qkv_proj(hidden_states).chunk(3, dim=-1)
+            states.view(*states.shape[:-1], -1, self.head_dim).transpose(1, 2) for states in projected
         )
         attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
@@ -211,7 +176,7 @@ class Bert4RecAttention(nn.Module):
             scaling=self.scaling,
             **kwargs,
         )
-        return self.out_proj(attn_output.reshape(*input_shape, -1)), attn_weights
+        return self.out_proj(attn_output.flatten(2)), attn_weights
 
 
 class Bert4RecMLP(nn.Module):
@@ -237,21 +202,32 @@ class Bert4RecLayer(GradientCheckpointingLayer):
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = Bert4RecMLP(config)
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Bert4RecDropout(config.hidden_dropout_prob)
 
     def forward(
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
+        output_positions: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
+        """The states at all positions, or at `output_positions` `(batch_size, num_outputs)` only."""
+        normed = self.attention_norm(hidden_states) if self.norm_first else hidden_states
+        queries = None
+        if output_positions is not None:
+            queries = take_positions(normed, output_positions)
+            hidden_states = take_positions(hidden_states, output_positions) if self.norm_first else queries
+        attn_output, _ = self.attention(normed, attention_mask, queries, **kwargs)
+        hidden_states = self.dropout(attn_output, hidden_states)
         if self.norm_first:
-            attn_output, _ = self.attention(self.attention_norm(hidden_states), attention_mask, **kwargs)
-            hidden_states = hidden_states + self.dropout(attn_output)
-            return hidden_states + self.dropout(self.mlp(self.mlp_norm(hidden_states)))
-        attn_output, _ = self.attention(hidden_states, attention_mask, **kwargs)
-        hidden_states = self.attention_norm(hidden_states + self.dropout(attn_output))
-        return self.mlp_norm(hidden_states + self.dropout(self.mlp(hidden_states)))
+            return self.dropout(self.mlp(self.mlp_norm(hidden_states)), hidden_states)
+        hidden_states = self.attention_norm(hidden_states)
+        return self.mlp_norm(self.dropout(self.mlp(hidden_states), hidden_states))
+
+
+def take_positions(states: torch.Tensor, positions: torch.LongTensor) -> torch.Tensor:
+    """Of states `(batch_size, sequence_length, width)` those at positions `(batch_size, num_positions)` of a row."""
+    return states.gather(1, positions[..., None].expand(-1, -1, states.shape[2]))
 
 
 class Bert4RecPreTrainedModel(PreTrainedModel):
@@ -302,6 +278,8 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
                 init.zeros_(module.weight[module.padding_idx])
         elif isinstance(module, Bert4RecItemEmbeddings) and module.max_values:
             init.zeros_(module.item_features)
+        if hasattr(module, "item_counts"):
+            init.ones_(module.item_counts)
 
     def set_item_features(self, item_features: torch.Tensor):
         """
@@ -330,11 +308,16 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     def _resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of=None, mean_resizing=True):
         embeddings = super()._resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
         if embeddings.max_values:
-            new_features = embeddings.item_features.new_zeros(embeddings.num_embeddings, sum(embeddings.max_values))
-            kept = min(len(new_features), len(embeddings.item_features))
-            new_features[:kept] = embeddings.item_features[:kept]
-            embeddings.item_features = new_features
+            embeddings.item_features = _resized(embeddings.item_features, embeddings.num_embeddings, 0)
+        if hasattr(self, "item_counts"):
+            self.item_counts = _resized(self.item_counts, embeddings.num_embeddings, 1)
         return embeddings
+
+
+def _resized(table: torch.Tensor, num_rows: int, fill: int) -> torch.Tensor:
+    """The first `num_rows` rows of a table, which go on with `fill`."""
+    table = table[:num_rows]
+    return torch.cat([table, table.new_full((num_rows - len(table), *table.shape[1:]), fill)])
 
 
 class Bert4RecModel(Bert4RecPreTrainedModel):
@@ -368,6 +351,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         position_ids: torch.LongTensor | None = None,
         user_features: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        output_positions: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
         r"""
@@ -382,6 +366,8 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
                 Value ids of the user's features, 0 for "missing".
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`, *optional*):
                 Item embeddings, features included, instead of `input_ids`.
+            output_positions (`torch.LongTensor` of shape `(batch_size, num_outputs)`, *optional*):
+                The positions whose last states are wanted. The last layer computes no others.
 
         Raises:
             `ValueError`: for neither or both of `input_ids` and `inputs_embeds`, or for too long a sequence.
@@ -403,11 +389,18 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
                 position_ids = torch.arange(sequence_length - 1, -1, -1, device=device)[None]
 
         hidden_states = self.embeddings(input_ids, position_ids, user_features, inputs_embeds)
-        attention_mask = create_bidirectional_mask(
-            config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask
-        )
-        for layer in self.layers:
-            hidden_states = layer(hidden_states, attention_mask, **kwargs)
+        mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
+        for layer in self.layers[:-1]:
+            hidden_states = layer(hidden_states, mask, **kwargs)
+        if output_positions is None:
+            hidden_states = self.layers[-1](hidden_states, mask, **kwargs)
+        elif "flash" in self.config._attn_implementation or attention_mask is not None and attention_mask.dim() > 2:
+            # Flash attention knows no queries but all or the last ones, and a ready mask is one of all queries.
+            hidden_states = take_positions(self.layers[-1](hidden_states, mask, **kwargs), output_positions)
+        else:
+            queries = hidden_states[:, : output_positions.shape[1]]
+            mask = create_bidirectional_mask(self.config, queries, attention_mask, encoder_hidden_states=hidden_states)
+            hidden_states = self.layers[-1](hidden_states, mask, output_positions, **kwargs)
         return BaseModelOutput(last_hidden_state=self.final_norm(hidden_states))
 
 
@@ -440,7 +433,28 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         self.model = Bert4RecModel(config)
         self.head = Bert4RecHeadTransform(config) if config.head_transform else nn.Identity()
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        if config.samples_by_counts:
+            self.register_buffer("item_counts", torch.ones(config.vocab_size, dtype=torch.int64))
         self.post_init()
+
+    def set_item_counts(self, item_counts: torch.Tensor):
+        """
+        Sets how often the training rows have each item, by which `config.negative_sampling` draws.
+
+        Args:
+            item_counts (integer `torch.Tensor` or `np.ndarray` of shape `(vocab_size,)`):
+                Events of each token id; what is below 1 counts as 1.
+
+        Raises:
+            `ValueError`: if the shape does not fit the config.
+        """
+        item_counts = torch.as_tensor(item_counts)
+        if item_counts.shape != (self.config.vocab_size,):
+            raise ValueError(
+                f"item_counts has shape {tuple(item_counts.shape)}, the model needs ({self.config.vocab_size},)."
+            )
+        if self.config.samples_by_counts:
+            self.item_counts.copy_(item_counts.clamp(min=1))
 
     def get_output_embeddings(self) -> nn.Linear:
         return self.decoder
@@ -448,12 +462,19 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
     def set_output_embeddings(self, new_embeddings: nn.Linear):
         self.decoder = new_embeddings
 
-    def output_weight(self) -> torch.Tensor:
-        """The output layer's weight: `(vocab_size, hidden_size)`."""
+    def output_weight(self, item_ids: torch.LongTensor | None = None) -> torch.Tensor:
+        """The output layer's weight, `(vocab_size, hidden_size)`, or its rows for `item_ids` `(num_items,)`."""
         item_embeddings = self.model.embeddings.item_embeddings
+        weight = self.decoder.weight if item_ids is None else nn.functional.embedding(item_ids, self.decoder.weight)
         if not (self.config.head_item_features and item_embeddings.max_values):
-            return self.decoder.weight
-        return self.decoder.weight + item_embeddings.pool_features(item_embeddings.item_features)
+            return weight
+        item_features = item_embeddings.item_features
+        return weight + item_embeddings.pool_features(item_features if item_ids is None else item_features[item_ids])
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """The ids that are no items."""
+        return self.config.pad_token_id, self.config.mask_token_id, self.config.unk_token_id
 
     @can_return_tuple
     def forward(
@@ -478,12 +499,21 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         The other arguments are those of [`Bert4RecModel.forward`]; without `labels`, `logits` have shape
         `(batch_size, sequence_length, vocab_size)`.
         """
+        positions = None
+        if labels is not None:
+            labelled = labels != -100
+            counts = labelled.sum(1)
+            num_labels, most = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
+            positions = labelled.logical_not().argsort(dim=1, stable=True)[:, : max(most, 1)]
+        recorded = ("output_hidden_states", "output_attentions")
+        record = any(kwargs.get(name, getattr(self.config, name)) for name in recorded)  # of all positions
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             user_features=user_features,
             inputs_embeds=inputs_embeds,
+            output_positions=None if record else positions,
             **kwargs,
         )
         hidden_states = outputs[0]
@@ -491,8 +521,10 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         if labels is None:
             logits = self.project(hidden_states)
         else:
-            labelled = labels != -100
-            loss = self.masked_item_loss(hidden_states[labelled], labels[labelled], num_items_in_batch)
+            hidden_states = take_positions(hidden_states, positions) if record else hidden_states
+            labels = labels.gather(1, positions).flatten()
+            places = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
+            loss = self.masked_item_loss(hidden_states.flatten(0, 1)[places], labels[places], num_items_in_batch)
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
@@ -507,18 +539,39 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         labels: torch.LongTensor,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Cross entropy over the vocabulary of states `(num_labels, hidden_size)` and labels `(num_labels,)`."""
-        # About a million logits at once stay in a CPU's cache: 2.5 times the speed of projecting all rows at once.
-        chunk = max(16, 2**20 // self.config.vocab_size) if hidden_states.device.type == "cpu" else 4096
-        loss = nn.functional.linear_cross_entropy(
-            self.head(hidden_states),
-            self.output_weight(),
-            labels,
-            linear_bias=self.decoder.bias,
-            reduction="sum",
-            options=nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None),
-        )
+        """The loss `config.loss` of states `(num_labels, hidden_size)` and labels `(num_labels,)`, their mean."""
+        hidden_states = self.head(hidden_states)
+        if self.config.loss == "cross_entropy" or not len(labels):
+            # About a million logits at once stay in a CPU's cache: 2.5 times the speed of projecting all rows at once.
+            chunk = max(16, 2**20 // self.config.vocab_size) if hidden_states.device.type == "cpu" else 4096
+            loss = nn.functional.linear_cross_entropy(
+                hidden_states,
+                self.output_weight(),
+                labels,
+                linear_bias=self.decoder.bias,
+                reduction="sum",
+                options=nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None),
+            )
+        else:
+            loss = self.sampled_loss(hidden_states, labels)
         return loss.float() / (max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch)
+
+    def sampled_loss(self, hidden_states: torch.Tensor, labels: torch.LongTensor) -> torch.Tensor:
+        """The sum of the loss over labels `(num_labels,)`, against negatives that they share."""
+        config = self.config
+        counts = self.item_counts.clone() if config.samples_by_counts else torch.ones_like(self.decoder.bias)
+        counts[list(self.special_ids)] = 0
+        negatives, log_q = draw_negatives(labels, config.num_negatives, config.negative_sampling, counts)
+        item_ids = torch.cat([labels, negatives])
+        positive_weight, negative_weight = self.output_weight(item_ids).split([len(labels), len(negatives)])
+        positive_bias, negative_bias = self.decoder.bias[item_ids].split([len(labels), len(negatives)])
+        positive = (hidden_states * positive_weight).sum(1) + positive_bias
+        negative = torch.addmm(negative_bias, hidden_states, negative_weight.T).float()
+        negative = negative.masked_fill(labels[:, None] == negatives, -torch.inf)
+        if config.loss == "gbce":
+            sampling_rate = config.num_negatives / (config.vocab_size - len(self.special_ids) - 1)
+            return gbce_loss(positive.float(), negative, min(sampling_rate, 1.0), config.gbce_t)
+        return sampled_softmax_loss(positive.float(), negative, log_q)
 
     @torch.no_grad()
     def score(
@@ -543,11 +596,21 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
             `torch.FloatTensor` of shape `(batch_size, vocab_size)`: log-probabilities over the recommendable items,
             `-inf` for PAD, MASK and UNK.
         """
-        input_ids, attention_mask = self.append_mask(input_ids, attention_mask)
-        hidden_states = self.model(input_ids, attention_mask, user_features=user_features)[0][:, -1]
+        hidden_states = self.next_item_states(input_ids, attention_mask, user_features)
         logits = self.project(hidden_states).float()
-        logits[:, [self.config.pad_token_id, self.config.mask_token_id, self.config.unk_token_id]] = -torch.inf
+        logits[:, list(self.special_ids)] = -torch.inf
         return logits.log_softmax(-1)
+
+    def next_item_states(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+    ) -> torch.Tensor:
+        """The encoder's states `(batch_size, hidden_size)` at a MASK appended to each history; see `score`."""
+        input_ids, attention_mask = self.append_mask(input_ids, attention_mask)
+        last = torch.full_like(input_ids[:, :1], input_ids.shape[1] - 1)
+        return self.model(input_ids, attention_mask, user_features=user_features, output_positions=last)[0][:, 0]
 
     def append_mask(
         self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None
@@ -564,6 +627,7 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         masked[:, -1] = self.config.mask_token_id
         return masked, (masked != self.config.pad_token_id).long()
 
+    @torch.no_grad()
     def recommend(
         self,
         input_ids: torch.LongTensor,
@@ -592,10 +656,23 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         Raises:
             `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended.
         """
-        scores = self.score(input_ids, attention_mask, user_features)
+        seen_ids = input_ids
         if attention_mask is not None:
-            input_ids = input_ids.masked_fill(attention_mask == 0, self.config.pad_token_id)
-        return rank_items(scores, input_ids, k, exclude_seen, candidate_ids, allow_fewer)
+            seen_ids = input_ids.masked_fill(attention_mask == 0, self.config.pad_token_id)
+        if self.config.vocab_size <= STREAM_FROM:
+            scores = self.score(input_ids, attention_mask, user_features)
+            return rank_items(scores, seen_ids, k, exclude_seen, candidate_ids, allow_fewer)
+        hidden_states = self.head(self.next_item_states(input_ids, attention_mask, user_features))
+        top = stream_top_k(
+            hidden_states,
+            self.output_weight(),
+            self.decoder.bias,
+            k,
+            self.special_ids,
+            seen_ids if exclude_seen else None,
+            candidate_ids,
+        )
+        return as_lists(*top, k, allow_fewer)
 
 
 __all__ = ["Bert4RecForMaskedLM", "Bert4RecModel", "Bert4RecPreTrainedModel", "Bert4RecRecommendationOutput"]

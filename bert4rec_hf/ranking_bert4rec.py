@@ -1,0 +1,180 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""From scores to lists: filters and top-k, of catalogues of any size."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import ModelOutput
+
+
+@dataclass
+class Bert4RecRecommendationOutput(ModelOutput):
+    """
+    What [`Bert4RecForMaskedLM.recommend`] returns.
+
+    Args:
+        item_ids (`torch.LongTensor` of shape `(batch_size, k)`):
+            Token ids of the recommended items, best first.
+        scores (`torch.FloatTensor` of shape `(batch_size, k)`):
+            Their log-probabilities among all recommendable items.
+    """
+
+    item_ids: torch.LongTensor | None = None
+    scores: torch.FloatTensor | None = None
+
+
+def rank_items(
+    scores: torch.Tensor,
+    input_ids: torch.LongTensor,
+    k: int = 10,
+    exclude_seen: bool = False,
+    candidate_ids: torch.LongTensor | None = None,
+    allow_fewer: bool = False,
+) -> Bert4RecRecommendationOutput:
+    """
+    The filters and the top-k that every ranking shares.
+
+    Args:
+        scores (`torch.Tensor` of shape `(batch_size, vocab_size)`):
+            Higher is better; `-inf` where an item cannot be recommended.
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+            The whole histories, PAD where there is nothing.
+        k (`int`, *optional*, defaults to 10):
+            Number of items a list holds.
+        exclude_seen (`bool`, *optional*, defaults to `False`):
+            Leave out the items of `input_ids`.
+        candidate_ids (`torch.LongTensor` of shape `(num_candidates,)` or `(batch_size, num_candidates)`, *optional*):
+            Recommend nothing else; PAD is ignored.
+        allow_fewer (`bool`, *optional*, defaults to `False`):
+            Where fewer than `k` items can be recommended, end a list with PAD, of score `-inf`, instead of raising.
+
+    Raises:
+        `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended to a row.
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}; it must be at least 1.")
+    if exclude_seen:
+        scores = scores.scatter(1, input_ids, -torch.inf)
+    if candidate_ids is not None:
+        candidate_ids = candidate_ids.expand(len(scores), -1)
+        allowed = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, candidate_ids, True)
+        scores = scores.masked_fill(~allowed, -torch.inf)
+    return as_lists(*scores.topk(min(k, scores.shape[1])), k, allow_fewer)
+
+
+def as_lists(
+    values: torch.Tensor, item_ids: torch.LongTensor, k: int, allow_fewer: bool = False
+) -> Bert4RecRecommendationOutput:
+    """A top-k, both `(batch_size, at most k)`, as lists of `k`; see [`rank_items`] for those that have fewer."""
+    nothing = values.isneginf()
+    if not allow_fewer and (values.shape[1] < k or nothing[:, -1].any()):
+        raise ValueError(
+            f"k is {k}, but only {int(nothing.logical_not().sum(1).min())} items can be recommended to one of the "
+            "users; ask for at most that."
+        )
+    return Bert4RecRecommendationOutput(item_ids=item_ids.masked_fill(nothing, 0), scores=values)
+
+
+@torch.no_grad()
+def stream_top_k(
+    states: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: int = 10,
+    never: tuple[int, ...] = (),
+    seen_ids: torch.LongTensor | None = None,
+    candidate_ids: torch.LongTensor | None = None,
+    normalize: bool = True,
+    chunk_size: int = 4096,
+    group_size: int = 64,
+) -> tuple[torch.Tensor, torch.LongTensor]:
+    """
+    The top-k of `states @ weight.T + bias`, of which never more than a chunk exists: of each group of items only the
+    greatest logit is kept, and the `k` best groups, in which the `k` best items are, are multiplied out again.
+
+    Args:
+        states (`torch.Tensor` of shape `(batch_size, hidden_size)`):
+            What is projected.
+        weight, bias (`torch.Tensor` of shape `(vocab_size, hidden_size)` and `(vocab_size,)`):
+            The output layer.
+        k (`int`, *optional*, defaults to 10):
+            Length of the lists, where there are so many items.
+        never (`tuple[int]`, *optional*):
+            Ids that are no items.
+        seen_ids (`torch.LongTensor` of shape `(batch_size, num_seen)`, *optional*):
+            Items to leave out of a row's list.
+        candidate_ids (`torch.LongTensor` of shape `(num_candidates,)` or `(batch_size, num_candidates)`, *optional*):
+            The only items of a row's list.
+        normalize (`bool`, *optional*, defaults to `True`):
+            Give log-probabilities among all items, listed or not, instead of logits.
+        chunk_size, group_size (`int`, *optional*, default to 4096 and 64):
+            Items that are projected at once, few enough to stay in a cache, a multiple of the items of a group.
+
+    Returns:
+        `tuple[torch.Tensor, torch.LongTensor]`: values and item ids, both `(batch_size, k)`, best first; `-inf` where
+        nothing is left.
+
+    Raises:
+        `ValueError`: if `k` is below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}; it must be at least 1.")
+    seen, candidates = (None if ids is None else ids.expand(len(states), -1) for ids in (seen_ids, candidate_ids))
+    starts = range(0, len(weight), chunk_size)
+    seen_places, candidate_places = (_places(ids, starts) for ids in (seen, candidates))
+    normalizers, maxima, firsts, strides = [], [], [], []
+    for chunk, start in enumerate(starts):
+        logits = torch.addmm(bias[start : start + chunk_size], states, weight[start : start + chunk_size].T).float()
+        logits[:, [item - start for item in never if start <= item < start + chunk_size]] = -torch.inf
+        if normalize:
+            normalizers.append(logits.logsumexp(1))
+        if candidates is not None:
+            places = candidate_places[chunk]
+            logits = torch.full_like(logits, -torch.inf).index_put_(places, logits[places])
+        if seen is not None:
+            logits[seen_places[chunk]] = -torch.inf
+        # A group is every num_groups-th item of the chunk: the maxima of whole rows at once are quick.
+        num_groups = -(-logits.shape[1] // group_size)
+        padding = num_groups * group_size - logits.shape[1]
+        logits = nn.functional.pad(logits, (0, padding), value=-torch.inf) if padding else logits
+        maxima.append(logits.view(len(states), group_size, num_groups).amax(1))
+        firsts.append(torch.arange(start, start + num_groups, device=states.device))
+        strides.append(torch.full_like(firsts[-1], num_groups))
+
+    maxima, firsts, strides = torch.cat(maxima, 1), torch.cat(firsts), torch.cat(strides)
+    groups = maxima.topk(min(k, maxima.shape[1])).indices
+    item_ids = firsts[groups][..., None] + strides[groups][..., None] * torch.arange(group_size, device=states.device)
+    item_ids = item_ids.flatten(1)
+    left_out = (item_ids >= len(weight)) | torch.isin(item_ids, torch.tensor(never, device=states.device))
+    item_ids = item_ids.clamp(max=len(weight) - 1)
+    if seen is not None:
+        left_out |= _contains(seen, item_ids)
+    if candidates is not None:
+        left_out |= ~_contains(candidates, item_ids)
+    rows = max(1, 2**24 // (item_ids.shape[1] * states.shape[1]))  # 64 MB of item embeddings
+    pairs = zip(item_ids.split(rows), states.split(rows))
+    logits = torch.cat([torch.bmm(weight[ids], state[..., None])[..., 0] + bias[ids] for ids, state in pairs]).float()
+    values, places = logits.masked_fill(left_out, -torch.inf).topk(min(k, item_ids.shape[1]))
+    values = values - torch.stack(normalizers, 1).logsumexp(1, keepdim=True) if normalize else values
+    return values, item_ids.gather(1, places)
+
+
+def _places(ids: torch.LongTensor | None, starts: range) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
+    """For each chunk of items that starts there the rows and the columns of those among `ids` `(batch_size, any)`."""
+    if ids is None:
+        return None
+    items, order = ids.flatten().sort()
+    bounds = torch.tensor([*starts, starts.stop], device=ids.device)
+    sizes = torch.searchsorted(items, bounds).diff().tolist()
+    pieces = zip(order.div(ids.shape[1], rounding_mode="floor").split(sizes), items.split(sizes), starts)
+    return [(rows, columns - start) for rows, columns, start in pieces]
+
+
+def _contains(ids: torch.LongTensor, wanted: torch.LongTensor) -> torch.Tensor:
+    """Which of `wanted` `(batch_size, num_wanted)` are among `ids` `(batch_size, num_ids)` of the same row."""
+    if not ids.shape[1]:
+        return torch.zeros_like(wanted, dtype=torch.bool)
+    ids = ids.sort(1).values
+    places = torch.searchsorted(ids, wanted).clamp(max=ids.shape[1] - 1)
+    return ids.gather(1, places) == wanted
