@@ -22,7 +22,7 @@ _import_structure = {
     "tables": ["DataError"],
     "interactions": ["DataArguments", "Interactions", "read_interactions"],
     "splits": ["Split"],
-    "encoding": ["encode_evaluation", "encode_histories", "encode_training", "fit_processor"],
+    "encoding": ["encode_evaluation", "encode_histories", "encode_training", "fit_processor", "item_counts"],
     "data_collator": ["DataCollatorForHistories", "DataCollatorForItemMasking"],
     "evaluation": ["check_k", "evaluate", "metrics_table", "recommend_all", "write_submission"],
     "growth": ["add_items", "load_and_grow"],

@@ -81,6 +81,12 @@ def history_lengths(dataset: Dataset) -> np.ndarray:
     return pc.list_value_length(dataset.with_format("arrow")[:]["input_ids"]).to_numpy()
 
 
+def item_counts(dataset: Dataset, processor: Bert4RecProcessor) -> np.ndarray:
+    """Events of each token id in an encoded data set, int64 `(vocab_size,)`."""
+    tokens = pc.list_flatten(dataset.with_format("arrow")[:]["input_ids"]).to_numpy()
+    return np.bincount(tokens, minlength=processor.vocab_size)
+
+
 def _rows_of_values(
     codes: np.ndarray, value_ids: np.ndarray, items: np.ndarray, max_values: int
 ) -> tuple[list[list[int]], int]:

@@ -23,8 +23,8 @@ def draw_negatives(
             Events of each item; 0 where an id is none and is never drawn.
 
     Returns:
-        `tuple[torch.LongTensor, torch.Tensor]`: the items and the log of the chance to draw each at one draw, both
-        `(num_negatives,)`.
+        `tuple[torch.LongTensor, torch.Tensor]`: the labels and the drawn items, and the log of the chance of each of
+        them at one draw, both `(num_labels + num_negatives,)`.
     """
     weight = (item_counts > 0).double() if sampling == "uniform" else item_counts.double()
     if sampling == "in_batch":
@@ -33,7 +33,8 @@ def draw_negatives(
         bounds = weight.cumsum(0)
         draws = torch.rand(num_negatives, dtype=torch.float64, device=labels.device) * bounds[-1]
         negatives = torch.searchsorted(bounds, draws, right=True)
-    return negatives, (weight[negatives] / weight.sum()).log().float()
+    item_ids = torch.cat([labels, negatives])
+    return item_ids, (weight[item_ids] / weight.sum()).log().float()
 
 
 def sampled_softmax_loss(positive: torch.Tensor, negative: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
@@ -57,7 +58,8 @@ def sampled_softmax_loss(positive: torch.Tensor, negative: torch.Tensor, log_q: 
 def gbce_loss(positive: torch.Tensor, negative: torch.Tensor, sampling_rate: float, t: float) -> torch.Tensor:
     """
     Generalised binary cross entropy (gSASRec, https://huggingface.co/papers/2308.07192): the positive's probability to
-    the power of a beta that undoes, for `t` = 1, the overconfidence that comes of sampling negatives.
+    the power of a beta that undoes, for `t` = 1, the overconfidence that comes of sampling negatives. It is made for
+    uniform sampling; of logits of items drawn otherwise subtract the log of how much likelier than that each is drawn.
 
     Args:
         positive, negative: as for [`sampled_softmax_loss`].

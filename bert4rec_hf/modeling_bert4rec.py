@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """PyTorch BERT4Rec model."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -392,11 +393,12 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
         for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states, mask, **kwargs)
-        if output_positions is None:
+        # The other implementations know no queries but all or the last ones, and a ready mask is one of all queries.
+        narrow = self.config._attn_implementation in ("eager", "sdpa") and getattr(attention_mask, "ndim", 2) == 2
+        if output_positions is None or not narrow:
             hidden_states = self.layers[-1](hidden_states, mask, **kwargs)
-        elif "flash" in self.config._attn_implementation or attention_mask is not None and attention_mask.dim() > 2:
-            # Flash attention knows no queries but all or the last ones, and a ready mask is one of all queries.
-            hidden_states = take_positions(self.layers[-1](hidden_states, mask, **kwargs), output_positions)
+            if output_positions is not None:
+                hidden_states = take_positions(hidden_states, output_positions)
         else:
             queries = hidden_states[:, : output_positions.shape[1]]
             mask = create_bidirectional_mask(self.config, queries, attention_mask, encoder_hidden_states=hidden_states)
@@ -561,17 +563,20 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         config = self.config
         counts = self.item_counts.clone() if config.samples_by_counts else torch.ones_like(self.decoder.bias)
         counts[list(self.special_ids)] = 0
-        negatives, log_q = draw_negatives(labels, config.num_negatives, config.negative_sampling, counts)
-        item_ids = torch.cat([labels, negatives])
-        positive_weight, negative_weight = self.output_weight(item_ids).split([len(labels), len(negatives)])
-        positive_bias, negative_bias = self.decoder.bias[item_ids].split([len(labels), len(negatives)])
-        positive = (hidden_states * positive_weight).sum(1) + positive_bias
-        negative = torch.addmm(negative_bias, hidden_states, negative_weight.T).float()
-        negative = negative.masked_fill(labels[:, None] == negatives, -torch.inf)
+        num_items = config.vocab_size - len(self.special_ids)
+        item_ids, log_q = draw_negatives(labels, config.num_negatives, config.negative_sampling, counts)
+        weight, bias = self.output_weight(item_ids), self.decoder.bias[item_ids]
         if config.loss == "gbce":
-            sampling_rate = config.num_negatives / (config.vocab_size - len(self.special_ids) - 1)
-            return gbce_loss(positive.float(), negative, min(sampling_rate, 1.0), config.gbce_t)
-        return sampled_softmax_loss(positive.float(), negative, log_q)
+            bias = bias - (log_q + math.log(num_items))
+        (positive_weight, weight), (positive_bias, bias) = (
+            values.split([len(labels), config.num_negatives]) for values in (weight, bias)
+        )
+        positive = ((hidden_states * positive_weight).sum(1) + positive_bias).float()
+        negative = (hidden_states @ weight.T + bias).float()
+        negative = negative.masked_fill(labels[:, None] == item_ids[len(labels) :], -torch.inf)
+        if config.loss == "gbce":
+            return gbce_loss(positive, negative, min(config.num_negatives / (num_items - 1), 1.0), config.gbce_t)
+        return sampled_softmax_loss(positive, negative, log_q[len(labels) :])
 
     @torch.no_grad()
     def score(

@@ -155,7 +155,7 @@ def stream_top_k(
     rows = max(1, 2**24 // (item_ids.shape[1] * states.shape[1]))  # 64 MB of item embeddings
     pairs = zip(item_ids.split(rows), states.split(rows))
     logits = torch.cat([torch.bmm(weight[ids], state[..., None])[..., 0] + bias[ids] for ids, state in pairs]).float()
-    values, places = logits.masked_fill(left_out, -torch.inf).topk(min(k, item_ids.shape[1]))
+    values, places = logits.masked_fill(left_out, -torch.inf).topk(min(k, len(weight), item_ids.shape[1]))
     values = values - torch.stack(normalizers, 1).logsumexp(1, keepdim=True) if normalize else values
     return values, item_ids.gather(1, places)
 

@@ -29,6 +29,7 @@ from bert4rec_hf import (
     encode_training,
     evaluate,
     fit_processor,
+    item_counts,
     load_and_grow,
     metrics_table,
     parse_arguments,
@@ -51,6 +52,10 @@ SIZES = {
     "norm_first": "norm_first",
     "head_transform": "head_transform",
     "head_item_features": "head_item_features",
+    "loss": "loss",
+    "num_negatives": "num_negatives",
+    "negative_sampling": "negative_sampling",
+    "gbce_t": "gbce_t",
 }
 
 
@@ -79,6 +84,14 @@ class ModelArguments:
     norm_first: bool = field(default=False, metadata={"help": "Pre-LN instead of BERT's post-LN."})
     head_transform: bool = field(default=True, metadata={"help": "BERT's transform before the projection."})
     head_item_features: bool = field(default=False, metadata={"help": "Item features in the output layer too."})
+    loss: Literal["cross_entropy", "sampled_softmax", "gbce"] = field(
+        default="cross_entropy", metadata={"help": "Over all items, or over some for very large catalogues."}
+    )
+    num_negatives: int = field(default=256, metadata={"help": "Items that a sampled loss draws for a batch."})
+    negative_sampling: Literal["uniform", "popularity", "in_batch"] = field(
+        default="uniform", metadata={"help": "How it draws them."}
+    )
+    gbce_t: float = field(default=0.75, metadata={"help": "Calibration of gbce, from 0 to 1."})
 
     def __post_init__(self):
         self.intermediate_size = self.intermediate_size or 4 * self.hidden_size
@@ -191,6 +204,7 @@ def main():
     if model is None:
         model = Bert4RecForMaskedLM(config)
         model.set_item_features(processor.item_features())
+    model.set_item_counts(item_counts(train_dataset, processor))
     for flag, name in SIZES.items():
         if getattr(model.config, name) != getattr(config, name):
             raise DataError(

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from test_trainer import make_model
 from torch.testing import assert_close
 
 from bert4rec_hf import (
@@ -14,6 +15,7 @@ from bert4rec_hf import (
     Bert4RecPreTrainedModel,
     DataCollatorForItemMasking,
 )
+from bert4rec_hf.modeling_bert4rec import Bert4RecDropout, positions_from_the_newest
 
 
 @pytest.fixture
@@ -229,14 +231,16 @@ def test_a_batch_without_labels_has_a_loss_of_zero(model, inputs):
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(model, inputs):
+    """With dropout: the forward that is done again draws the same."""
     labels = labels_for(inputs)
-    plain = torch.autograd.grad(model(**inputs, labels=labels).loss, list(model.parameters()))
-    model.activation_checkpointing_enable()
     model.train()
-    model.set_attn_implementation("eager")
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+    torch.manual_seed(0)
+    plain = torch.autograd.grad(model(**inputs, labels=labels).loss, list(model.parameters()))
+    torch.manual_seed(1)
+    other = torch.autograd.grad(model(**inputs, labels=labels).loss, list(model.parameters()))
+    assert not torch.allclose(plain[0], other[0], atol=1e-4)
+    model.activation_checkpointing_enable()
+    torch.manual_seed(0)
     model(**inputs, labels=labels).loss.backward()
     for parameter, gradient in zip(model.parameters(), plain):
         assert_close(parameter.grad, gradient, atol=1e-5, rtol=1e-4)
@@ -293,6 +297,62 @@ def test_bf16_is_close(model, inputs):
 def test_compiled_model_gives_the_same(model, inputs):
     compiled = torch.compile(model.model, backend="aot_eager", fullgraph=True)
     assert_close(compiled(**inputs).last_hidden_state, model.model(**inputs).last_hidden_state, atol=1e-5, rtol=0)
+
+
+def test_dropout_keeps_each_value_by_chance_and_the_mean():
+    """Shares and correlations within five standard deviations of what independent draws would give."""
+    torch.manual_seed(0)
+    for p in (0.1, 0.5, 0.9):
+        dropout, ones = Bert4RecDropout(p), torch.ones(2001, 499)
+        once, twice = dropout(ones), dropout(ones)
+        n, kept = ones.numel(), round(p * 2**16) / 2**16
+        assert {*once.unique().tolist()} == {0.0, once.max().item()}
+        assert_close(once.max().item(), 1 / (1 - kept), rtol=1e-6, atol=0)
+        zero = once == 0
+        assert abs(zero.float().mean() - p) < 5 * (p * (1 - p) / n) ** 0.5
+        for other in (twice == 0, zero.roll(1, 1), zero.roll(4, 1), zero.roll(1, 0)):  # 4: values of the next draw
+            both = torch.corrcoef(torch.stack([zero.flatten(), other.flatten()]).float())[0, 1]
+            assert abs(both) < 5 / n**0.5
+        assert zero.float().mean(0).std() < 1.2 * (p * (1 - p) / len(ones)) ** 0.5  # no column is favoured
+
+
+def test_dropout_has_its_seed_its_residual_its_gradient_and_an_end():
+    dropout, states, residual = Bert4RecDropout(0.3), torch.randn(3, 5, 7, requires_grad=True), torch.randn(3, 5, 7)
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        drawn.append(dropout(states, residual))
+    assert torch.equal(*drawn)
+    scale = ((drawn[0] - residual) / states).detach()
+    drawn[0].sum().backward()
+    assert_close(states.grad, scale, atol=1e-4, rtol=1e-4)
+    assert torch.equal(dropout.eval()(states, residual), residual + states)
+    assert torch.equal(Bert4RecDropout(0.0)(states), states)
+    assert dropout.train()(states.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("attention, norm_first", [("eager", False), ("sdpa", True), ("flex_attention", False)])
+@torch.no_grad()
+def test_the_last_layer_at_some_positions_is_the_whole_at_these_positions(processor, inputs, attention, norm_first):
+    model = make_model(processor, norm_first=norm_first, initializer_range=0.3).eval()
+    model.set_attn_implementation(attention)
+    positions = torch.tensor([[0, 7, 3], [4, 0, 4], [1, 1, 0]])
+    whole = model.model(**inputs)[0]
+    some = model.model(**inputs, output_positions=positions)[0]
+    assert_close(some, torch.stack([row[place] for row, place in zip(whole, positions)]), atol=1e-5, rtol=1e-5)
+    ready = torch.zeros(3, 1, 8, 8).masked_fill(inputs["attention_mask"][:, None, None] == 0, -torch.inf)
+    if attention == "sdpa":
+        position_ids = positions_from_the_newest(inputs["attention_mask"])
+        given = {**inputs, "attention_mask": ready.clamp(min=-1e9), "position_ids": position_ids}
+        ready = model.model(**given, output_positions=positions)[0]
+        assert_close(ready[:2], some[:2], atol=1e-5, rtol=1e-5)  # the third has nothing to attend to
+
+
+def test_recorded_states_are_those_of_all_positions(model, inputs):
+    labels = labels_for(inputs)
+    outputs = model(**inputs, labels=labels, output_hidden_states=True)
+    assert [states.shape for states in outputs.hidden_states] == [(3, 8, 32)] * 3
+    assert_close(outputs.loss, model(**inputs, labels=labels).loss)
 
 
 class Rater(Bert4RecPreTrainedModel):

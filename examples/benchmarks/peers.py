@@ -14,8 +14,9 @@ CPU build) in each, then
     rectools        "rectools[torch]==0.19.0"
     transformers    transformers==5.23.0 pandas
 
-Sizes, mask probability and batch are those of the flags; dropout is each library's own default. The last line printed
-is JSON. `transformers` is what its documentation suggests, BertForMaskedLM with all logits, and ranks nothing.
+Sizes, mask probability and batch are those of the flags; dropout is 0.2, the default of recbole and rectools, and 0.1
+in transformers. `transformers` is what its documentation suggests, BertForMaskedLM with all logits, and ranks nothing.
+recbole's and transformers' pass is extrapolated from some batches. The last line printed is JSON.
 """
 
 import argparse
