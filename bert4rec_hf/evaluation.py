@@ -51,7 +51,7 @@ def recommend_all(
     processor: Bert4RecProcessor,
     k: int,
     exclude_seen: bool = False,
-    batch_size: int = 256,
+    batch_size: int = 128,
     device: torch.device | str = "cpu",
     description: str | None = None,
 ) -> np.ndarray:
@@ -63,7 +63,7 @@ def recommend_all(
         dataset (`Dataset`): a row a user, as the functions of encoding.py make it.
         k (`int`): number of items a list holds.
         exclude_seen (`bool`, *optional*, defaults to `False`): leave out the items of a user's history.
-        batch_size (`int`, *optional*, defaults to 256): users at once.
+        batch_size (`int`, *optional*, defaults to 128): users at once.
         device (`torch.device`, *optional*, defaults to `"cpu"`): where `recommend` wants its inputs.
         description (`str`, *optional*): shown beside a progress bar; without it there is none.
 
@@ -118,7 +118,7 @@ def evaluate(
     k: Sequence[int] = (10, 25),
     exclude_seen: bool = False,
     recent_days: int = 30,
-    batch_size: int = 256,
+    batch_size: int = 128,
     progress: bool = True,
 ) -> dict:
     """
@@ -194,7 +194,7 @@ def write_submission(
     output_file: str,
     k: int = 25,
     exclude_seen: bool = False,
-    batch_size: int = 256,
+    batch_size: int = 128,
 ) -> dict[str, int]:
     """
     Writes a CSV file with the `k` items to recommend to each user that `submission_file` lists, in its order, after

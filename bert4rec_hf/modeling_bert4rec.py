@@ -390,7 +390,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
                 position_ids = torch.arange(sequence_length - 1, -1, -1, device=device)[None]
 
         hidden_states = self.embeddings(input_ids, position_ids, user_features, inputs_embeds)
-        mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
+        mask = self.make_mask(hidden_states, attention_mask)
         for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states, mask, **kwargs)
         # The other implementations know no queries but all or the last ones, and a ready mask is one of all queries.
@@ -401,9 +401,17 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
                 hidden_states = take_positions(hidden_states, output_positions)
         else:
             queries = hidden_states[:, : output_positions.shape[1]]
-            mask = create_bidirectional_mask(self.config, queries, attention_mask, encoder_hidden_states=hidden_states)
+            mask = self.make_mask(queries, attention_mask, encoder_hidden_states=hidden_states)
             hidden_states = self.layers[-1](hidden_states, mask, output_positions, **kwargs)
         return BaseModelOutput(last_hidden_state=self.final_norm(hidden_states))
+
+    def make_mask(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs):
+        mask = create_bidirectional_mask(self.config, hidden_states, attention_mask, **kwargs)
+        of_rows = isinstance(mask, torch.Tensor) and attention_mask.ndim == 2
+        if of_rows and mask.dtype == torch.bool and mask.device.type == "cpu":
+            # sdpa would make numbers of it in every layer, and of all queries, which are alike.
+            mask = torch.where(mask[:, :, :1], 0.0, torch.finfo(hidden_states.dtype).min).to(hidden_states.dtype)
+        return mask
 
 
 def positions_from_the_newest(attention_mask: torch.Tensor) -> torch.LongTensor:

@@ -35,7 +35,7 @@ class EvaluationArguments:
     k: list[int] = field(default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists."})
     exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a user's history."})
     recent_days: int = field(default=30, metadata={"help": 'Days of the baseline "popular in the last days".'})
-    eval_batch_size: int = field(default=256, metadata={"help": "Users ranked at once."})
+    eval_batch_size: int = field(default=128, metadata={"help": "Users ranked at once."})
     output_file: str | None = field(default=None, metadata={"help": "JSON file for the figures."})
 
 

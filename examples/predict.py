@@ -33,7 +33,7 @@ class PredictionArguments:
     output_file: str = field(default="submission.csv", metadata={"help": "File to write."})
     k: int = field(default=25, metadata={"help": "Items a profile."})
     exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a profile's history."})
-    eval_batch_size: int = field(default=256, metadata={"help": "Profiles at once."})
+    eval_batch_size: int = field(default=128, metadata={"help": "Profiles at once."})
 
 
 def main():

@@ -131,7 +131,7 @@ class RunArguments:
     eval_steps: int | None = field(
         default=None, metadata={"help": "Steps between two validations; an epoch if not given."}
     )
-    eval_batch_size: int = field(default=256, metadata={"help": "Users ranked at once."})
+    eval_batch_size: int = field(default=128, metadata={"help": "Users ranked at once."})
     early_stopping_patience: int = field(
         default=0, metadata={"help": "Stop after so many validations without a better one; 0 never."}
     )

@@ -53,7 +53,9 @@ def checkpoint(sample_dir, tmp_path_factory):
 
 def test_checkpoint_is_whole_at_the_root_of_save_dir(checkpoint):
     names = {path.name for path in checkpoint.iterdir() if path.is_file()}
-    code = {f"{kind}_bert4rec.py" for kind in ("configuration", "modeling", "pipeline", "processing")}
+    code = {
+        f"{kind}_bert4rec.py" for kind in ("configuration", "loss", "modeling", "pipeline", "processing", "ranking")
+    }
     parts = {"config.json", "model.safetensors", "processor_config.json", "vocabulary.json", "README.md"}
     assert names == code | parts
 
