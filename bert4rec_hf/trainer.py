@@ -1,9 +1,11 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """What `transformers.Trainer` lacks for recommenders: top-k metrics, batches of similar length, whole checkpoints."""
 
+import ctypes
 import glob
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -76,6 +78,21 @@ class SetEpochCallback(TrainerCallback):
                 part.set_epoch(int(state.epoch))
 
 
+class TrimHeapCallback(TrainerCallback):
+    """
+    Gives free memory back every `steps` steps: batches of ever new lengths leave gaps in the C library's heap, which
+    would grow with every epoch (on a CPU; by half in five epochs of MovieLens-1M). Where the library can.
+    """
+
+    def __init__(self, steps: int = 10):
+        self.steps = steps
+        self.trim = None if sys.platform == "win32" else getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.trim is not None and state.global_step % self.steps == 0:
+            self.trim(0)
+
+
 def _warn_of_failure(job: Future):
     if not job.cancelled() and job.exception() is not None:
         logger.warning(f"A push failed, the training goes on. {job.exception()}")
@@ -106,6 +123,7 @@ class Bert4RecTrainer(Trainer):
         self.k, self.exclude_seen, self.evaluation = tuple(k), exclude_seen, None
         self.train_sampler = None
         self.add_callback(SetEpochCallback(self))
+        self.add_callback(TrimHeapCallback())
 
     def _set_signature_columns_if_needed(self):
         self._signature_columns = ["input_ids", "user_features", "row", "relevant"]
