@@ -132,7 +132,8 @@ class Bert4RecTrainer(Trainer):
         train_dataset = self.train_dataset if train_dataset is None else train_dataset
         lengths = np.minimum(history_lengths(train_dataset), self.data_collator.max_length)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        self.train_sampler = SimilarLengthSampler(lengths, self.args.train_batch_size, seed)
+        # The rows of a step are alike, whichever process gets them: none waits for another.
+        self.train_sampler = SimilarLengthSampler(lengths, self.args.train_batch_size * self.args.world_size, seed)
         return self.train_sampler
 
     def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):

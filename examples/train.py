@@ -9,6 +9,7 @@ The arguments may come from a file, and flags overrule it:
     python examples/train.py config.yaml --seed 2 --save_dir ./exps/seed2
 """
 
+import os
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -192,8 +193,9 @@ def main():
     for subset in ["validation"] * args.do_eval + ["test"] * (split.split != "none"):
         held_out[subset] = encode_evaluation(interactions, processor, split, subset)
         check_k(args.k, processor, held_out[subset], args.exclude_seen)
-    print(interactions.summary())
-    print(f"{len(train_dataset)} users and {len(processor.vocabulary['item_ids'])} items train, split {split}")
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first
+        print(interactions.summary())
+        print(f"{len(train_dataset)} users and {len(processor.vocabulary['item_ids'])} items train, split {split}")
 
     # 2. Build the model and what masks the items
     collator = DataCollatorForItemMasking(
@@ -238,6 +240,7 @@ def main():
             save_total_limit=2,
             load_best_model_at_end=args.do_eval,
             metric_for_best_model=f"ndcg@{args.k[0]}" if args.do_eval else None,
+            ddp_find_unused_parameters=False,
             bf16=args.bf16,
             activation_checkpointing=args.gradient_checkpointing,
             push_to_hub=args.push_to_hub,
