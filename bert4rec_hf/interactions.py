@@ -155,7 +155,7 @@ def _read_interactions(args: DataArguments, history, profiles, items, keywords) 
     item_ids, item = read_ids(history, log, args.item_column)
     time, day = read_times(history, log, args.time_column, counts)
     counts["rows read from the log"] = len(time)
-    order = np.lexsort((time, user))
+    order = _order(user, time)
     user, item, time, day = user[order], item[order], time[order], day[order]
     keep = _first_of_exact_duplicates(user, item, time)
     counts["exact duplicate rows dropped"] = int((~keep).sum())
@@ -294,6 +294,14 @@ def _one_a_code(codes: np.ndarray, values: pa.Array, size: int) -> pa.Array:
     places = np.full(size, -1)
     places[known] = rows[first]
     return values.take(pa.array(places, mask=places < 0))
+
+
+def _order(user: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """The rows by user, by time and by place in the file; as `np.lexsort`, in half of its time where one key will do."""
+    first, last = int(time.min()), int(time.max())
+    if (int(user.max()) + 1) * (last - first + 1) >= 2**63:
+        return np.lexsort((time, user))
+    return np.argsort(user * np.int64(last - first + 1) + (time - first), kind="stable")
 
 
 def _first_of_exact_duplicates(user: np.ndarray, item: np.ndarray, time: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert4rec_hf import DataArguments, DataError, read_interactions
+from bert4rec_hf.interactions import _order
 
 
 LOG = "profile_id,log_time,album_id\n"
@@ -300,3 +301,14 @@ def test_the_made_up_service_is_read_with_all_its_dirt(interactions):
     assert counts["items with events that no item table knows"] > 0
     assert counts["profiles without events"] > 0
     assert len(interactions.user_ids) == 150
+
+
+@given(data=st.data())
+def test_rows_are_ordered_by_user_time_and_place(data):
+    """Of any times, those too far apart for one key too."""
+    num_rows = data.draw(st.integers(1, 30))
+    users = data.draw(st.lists(st.integers(0, 4), min_size=num_rows, max_size=num_rows))
+    near, far = st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1)
+    times = data.draw(st.lists(data.draw(st.sampled_from([near, far])), min_size=num_rows, max_size=num_rows))
+    rows = sorted(range(num_rows), key=lambda row: (users[row], times[row]))
+    assert _order(np.array(users, np.int32), np.array(times, np.int64)).tolist() == rows
