@@ -297,7 +297,7 @@ def _one_a_code(codes: np.ndarray, values: pa.Array, size: int) -> pa.Array:
 
 
 def _order(user: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """The rows by user, by time and by place in the file; as `np.lexsort`, in half of its time where one key will do."""
+    """The rows by user, time and place in the file; as `np.lexsort`, in half of its time where one key will do."""
     first, last = int(time.min()), int(time.max())
     if (int(user.max()) + 1) * (last - first + 1) >= 2**63:
         return np.lexsort((time, user))

@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
