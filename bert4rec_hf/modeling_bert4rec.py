@@ -68,18 +68,17 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         columns = item_features.split(self.max_values, dim=1)
         return sum(bag(ids) for bag, ids in zip(self.feature_embeddings, columns))
 
-    def all_embeddings(self) -> torch.Tensor:
-        """Embeddings of the whole vocabulary, features included: `(vocab_size, hidden_size)`."""
-        return self.weight + self.pool_features(self.item_features) if self.max_values else self.weight
+    def add_features(self, embeddings: torch.Tensor, item_ids: torch.LongTensor) -> torch.Tensor:
+        """To embeddings `(..., hidden_size)` of `item_ids` `(...)` those of their features."""
+        if not self.max_values:
+            return embeddings
+        # Each item is pooled once where there are more tokens than items: a third of the time.
+        if item_ids.numel() >= self.num_embeddings:
+            return embeddings + nn.functional.embedding(item_ids, self.pool_features(self.item_features))
+        return embeddings + self.pool_features(self.item_features[item_ids.flatten()]).view(embeddings.shape)
 
     def forward(self, input_ids: torch.LongTensor) -> torch.Tensor:
-        if not self.max_values:
-            return super().forward(input_ids)
-        # Each item is pooled once where a batch holds more tokens than there are items: a third of the time.
-        if input_ids.numel() >= self.num_embeddings:
-            return nn.functional.embedding(input_ids, self.all_embeddings(), self.padding_idx)
-        features = self.pool_features(self.item_features[input_ids.flatten()])
-        return super().forward(input_ids) + features.view(*input_ids.shape, -1)
+        return self.add_features(super().forward(input_ids), input_ids)
 
 
 class Bert4RecEmbeddings(nn.Module):
@@ -472,14 +471,27 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
     def set_output_embeddings(self, new_embeddings: nn.Linear):
         self.decoder = new_embeddings
 
-    def output_weight(self, item_ids: torch.LongTensor | None = None) -> torch.Tensor:
-        """The output layer's weight, `(vocab_size, hidden_size)`, or its rows for `item_ids` `(num_items,)`."""
-        item_embeddings = self.model.embeddings.item_embeddings
-        weight = self.decoder.weight if item_ids is None else nn.functional.embedding(item_ids, self.decoder.weight)
+    def output_weight(self) -> torch.Tensor:
+        """The output layer's weight: `(vocab_size, hidden_size)`."""
+        item_embeddings = self.get_input_embeddings()
         if not (self.config.head_item_features and item_embeddings.max_values):
-            return weight
-        item_features = item_embeddings.item_features
-        return weight + item_embeddings.pool_features(item_features if item_ids is None else item_features[item_ids])
+            return self.decoder.weight
+        return self.decoder.weight + item_embeddings.pool_features(item_embeddings.item_features)
+
+    def look_up(self, input_ids: torch.LongTensor, item_ids: torch.LongTensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        The input embeddings of `input_ids` `(batch_size, sequence_length)` and the output layer's rows for `item_ids`
+        `(num_items,)`. Where it is tied, by one look-up: its gradient is as large as the catalogue.
+        """
+        embeddings = self.get_input_embeddings()
+        if self.decoder.weight is embeddings.weight:
+            wanted = torch.cat([input_ids.flatten(), item_ids])
+            rows = nn.functional.embedding(wanted, embeddings.weight, embeddings.padding_idx)
+            inputs, outputs = rows.split([input_ids.numel(), len(item_ids)])
+            inputs = embeddings.add_features(inputs.view(*input_ids.shape, -1), input_ids)
+        else:
+            inputs, outputs = embeddings(input_ids), nn.functional.embedding(item_ids, self.decoder.weight)
+        return inputs, embeddings.add_features(outputs, item_ids) if self.config.head_item_features else outputs
 
     @property
     def special_ids(self) -> tuple[int, ...]:
@@ -509,12 +521,22 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         The other arguments are those of [`Bert4RecModel.forward`]; without `labels`, `logits` have shape
         `(batch_size, sequence_length, vocab_size)`.
         """
-        positions = None
+        positions = sample = None
         if labels is not None:
             labelled = labels != -100
             counts = labelled.sum(1)
             num_labels, most = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
             positions = labelled.logical_not().argsort(dim=1, stable=True)[:, : max(most, 1)]
+            labels = labels.gather(1, positions).flatten()
+            places = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
+            labels = labels[places]
+            if self.config.loss != "cross_entropy" and num_labels:
+                sample = self.draw_items(labels)
+                if inputs_embeds is None:
+                    inputs_embeds, sample["weight"] = self.look_up(input_ids, sample["item_ids"])
+                    input_ids = None
+                else:
+                    sample["weight"] = self.output_weight()[sample["item_ids"]]
         recorded = ("output_hidden_states", "output_attentions")
         record = any(kwargs.get(name, getattr(self.config, name)) for name in recorded)  # of all positions
         outputs = self.model(
@@ -532,9 +554,7 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
             logits = self.project(hidden_states)
         else:
             hidden_states = take_positions(hidden_states, positions) if record else hidden_states
-            labels = labels.gather(1, positions).flatten()
-            places = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
-            loss = self.masked_item_loss(hidden_states.flatten(0, 1)[places], labels[places], num_items_in_batch)
+            loss = self.masked_item_loss(hidden_states.flatten(0, 1)[places], labels, num_items_in_batch, sample)
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
@@ -548,12 +568,16 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         hidden_states: torch.Tensor,
         labels: torch.LongTensor,
         num_items_in_batch: torch.Tensor | int | None = None,
+        sample: dict[str, torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """The loss `config.loss` of states `(num_labels, hidden_size)` and labels `(num_labels,)`, their mean."""
+        """
+        The mean loss of states `(num_labels, hidden_size)` and labels `(num_labels,)`: cross entropy over all items,
+        or `config.loss` over those of `sample`, what [`~Bert4RecForMaskedLM.draw_items`] gives and their `weight`.
+        """
         hidden_states = self.head(hidden_states)
-        if self.config.loss == "cross_entropy" or not len(labels):
+        if sample is None:
             # About a million logits at once stay in a CPU's cache: 2.5 times the speed of projecting all rows at once.
-            chunk = max(16, 2**20 // self.config.vocab_size) if hidden_states.device.type == "cpu" else 4096
+            chunk = max(64, 2**20 // self.config.vocab_size) if hidden_states.device.type == "cpu" else 4096
             loss = nn.functional.linear_cross_entropy(
                 hidden_states,
                 self.output_weight(),
@@ -563,28 +587,31 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
                 options=nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None),
             )
         else:
-            loss = self.sampled_loss(hidden_states, labels)
+            loss = self.sampled_loss(hidden_states, **sample)
         return loss.float() / (max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch)
 
-    def sampled_loss(self, hidden_states: torch.Tensor, labels: torch.LongTensor) -> torch.Tensor:
-        """The sum of the loss over labels `(num_labels,)`, against negatives that they share."""
+    def draw_items(self, labels: torch.LongTensor) -> dict[str, torch.Tensor]:
+        """`item_ids`, the labels and the negatives that they share, and `log_q`; see `draw_negatives`."""
         config = self.config
         counts = self.item_counts.clone() if config.samples_by_counts else torch.ones_like(self.decoder.bias)
         counts[list(self.special_ids)] = 0
-        num_items = config.vocab_size - len(self.special_ids)
         item_ids, log_q = draw_negatives(labels, config.num_negatives, config.negative_sampling, counts)
-        weight, bias = self.output_weight(item_ids), self.decoder.bias[item_ids]
+        return {"item_ids": item_ids, "log_q": log_q}
+
+    def sampled_loss(
+        self, hidden_states: torch.Tensor, item_ids: torch.LongTensor, log_q: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        """The sum of the loss over states `(num_labels, hidden_size)`; the items are their labels and negatives."""
+        config, num_labels, num_items = self.config, len(hidden_states), self.config.vocab_size - len(self.special_ids)
+        bias = self.decoder.bias[item_ids]
         if config.loss == "gbce":
             bias = bias - (log_q + math.log(num_items))
-        (positive_weight, weight), (positive_bias, bias) = (
-            values.split([len(labels), config.num_negatives]) for values in (weight, bias)
-        )
-        positive = ((hidden_states * positive_weight).sum(1) + positive_bias).float()
-        negative = (hidden_states @ weight.T + bias).float()
-        negative = negative.masked_fill(labels[:, None] == item_ids[len(labels) :], -torch.inf)
+        positive = ((hidden_states * weight[:num_labels]).sum(1) + bias[:num_labels]).float()
+        negative = torch.addmm(bias[num_labels:], hidden_states, weight[num_labels:].T).float()
+        negative = negative.masked_fill(item_ids[:num_labels, None] == item_ids[num_labels:], -torch.inf)
         if config.loss == "gbce":
             return gbce_loss(positive, negative, min(config.num_negatives / (num_items - 1), 1.0), config.gbce_t)
-        return sampled_softmax_loss(positive, negative, log_q[len(labels) :])
+        return sampled_softmax_loss(positive, negative, log_q[num_labels:])
 
     @torch.no_grad()
     def score(

@@ -63,32 +63,45 @@ def test_the_estimated_normalizer_is_unbiased(sampling):
     assert_close(torch.stack(estimates).mean(), exact, rtol=0.03, atol=0)
 
 
+@pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("kind", SAMPLED)
-def test_the_model_uses_its_formula(fitted, kind):
-    """Against the logits of all items: the loss of the drawn ones, with the same draws."""
-    processor = fitted[0]
-    model = make_model(processor, initializer_range=0.3, num_negatives=40, head_item_features=True, **kind).eval()
+def test_the_model_uses_its_formula(fitted, kind, tied):
+    """Against the logits of all items: the loss of the drawn ones, with the same draws, and its gradients."""
+    processor, sizes = fitted[0], {"tie_word_embeddings": tied, "hidden_dropout_prob": 0.0}
+    model = make_model(processor, initializer_range=0.3, num_negatives=40, head_item_features=tied, **kind, **sizes)
     counts = torch.arange(processor.vocab_size)
-    model.set_item_counts(counts)
-    states, labels = torch.randn(9, 16), torch.randint(3, processor.vocab_size, (9,))
+    model.eval().set_item_counts(counts)
+    input_ids, labels = torch.randint(3, processor.vocab_size, (2, 3, 9)).unbind()
+    input_ids[0, :4], labels[0, :4], labels[:, 5:] = 0, -100, -100
+    inputs = {"input_ids": input_ids, "attention_mask": (input_ids > 0).long()}
     torch.manual_seed(1)
-    loss = model.masked_item_loss(states, labels, num_items_in_batch=3)
+    loss = model(**inputs, labels=labels, num_items_in_batch=3).loss
+    torch.manual_seed(1)
+    embeds = model.get_input_embeddings()(input_ids)
+    given = {"attention_mask": inputs["attention_mask"], "inputs_embeds": embeds}
+    assert_close(model(**given, labels=labels, num_items_in_batch=3).loss, loss)
+    logits = model(**inputs).logits[labels != -100]
+    labels, chosen = labels[labels != -100], range(11)
     torch.manual_seed(1)
     counts = counts.clamp(min=1)
     counts[:3] = 0
     item_ids, log_q = draw_negatives(labels, 40, kind["negative_sampling"], counts)
-    logits = model.project(states)[:, item_ids]
+    logits = logits[:, item_ids]
     if kind["loss"] == "gbce":  # how much likelier than uniform
         logits = logits - (log_q.exp() * (processor.vocab_size - 3)).log()
-    positive = logits[range(9), range(9)]
-    negative = logits[:, 9:].masked_fill(item_ids[9:] == labels[:, None], -torch.inf)
+    positive = logits[chosen, chosen]
+    negative = logits[:, 11:].masked_fill(item_ids[11:] == labels[:, None], -torch.inf)
     if kind["loss"] == "gbce":
         expected = gbce_loss(positive, negative, 40 / (processor.vocab_size - 4), 0.75)
     else:
-        expected = sampled_softmax_loss(positive, negative, log_q[9:])
+        expected = sampled_softmax_loss(positive, negative, log_q[11:])
     assert_close(loss, expected / 3)
-    model.train()(torch.tensor([[3, 1]]), labels=torch.tensor([[-100, 4]])).loss.backward()
-    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+    gradients = [
+        torch.autograd.grad(value, list(model.parameters()), allow_unused=True) for value in (loss, expected / 3)
+    ]
+    for one, other in zip(*gradients):
+        assert (one is None) == (other is None)
+        assert one is None or torch.allclose(one, other, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", SAMPLED)
