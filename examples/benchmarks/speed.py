@@ -258,6 +258,13 @@ def train_once(args) -> dict:
     return {"train_s": float(re.search(r"'train_runtime': '([\d.]+)'", out)[1]), "peak_mb": peak_mb}
 
 
+def measured(row: str, args, detail: str = "") -> dict:
+    """The figures of one of `MEASURES`, in a process of its own."""
+    command = [sys.executable, __file__, "--data_dir", args.data_dir, "--measure", row, "--detail", detail]
+    out, peak_mb = run_child(*command)
+    return {**json.loads(out.splitlines()[-1]), f"{row}_peak_mb": peak_mb}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", required=True, help="MovieLens-1M as the tables that train.py reads")
@@ -279,18 +286,24 @@ def main():
     print("| what | figures |\n|---|---|")
     for row in args.rows:
         if row == "train":
-            # A peer between two of our runs: the machine drifts.
-            note("train: bert4rec_hf", train_once(args))
+            # A peer between two of our runs, whose mean it is compared with: the machine drifts.
+            before = {**train_once(args), **measured("rank", args)}
+            note("train and rank: bert4rec_hf", before)
             for peer in ["transformers=" + sys.executable, *args.peers]:
                 name, _, python = peer.partition("=")
                 out, _ = run_child(python, HERE / "peers.py", name, "--data_dir", args.data_dir)
-                note(f"train: {name}", json.loads(out.splitlines()[-1]))
-                note(f"train: bert4rec_hf after {name}", train_once(args))
+                theirs = json.loads(out.splitlines()[-1])
+                after = {**train_once(args), **measured("rank", args)}
+                for figure in ("train_s", "rank_s"):
+                    if theirs[figure]:
+                        times = 2 * theirs[figure] / (before[figure] + after[figure])
+                        theirs[f"{figure}, times ours"] = round(times, 1)
+                note(f"train and rank: {name}", theirs)
+                note(f"train and rank: bert4rec_hf after {name}", after)
+                before = after
             continue
         for detail in DETAILS.get(row, [""]):
-            command = [sys.executable, __file__, "--data_dir", args.data_dir, "--measure", row, "--detail", detail]
-            out, peak_mb = run_child(*command)
-            note(f"{row} {detail}".strip(), {**json.loads(out.splitlines()[-1]), "peak_mb": peak_mb})
+            note(f"{row} {detail}".strip(), measured(row, args, detail))
     if args.output_file:
         Path(args.output_file).write_text(json.dumps(results, indent=2), encoding="utf-8")
 
