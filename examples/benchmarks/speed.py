@@ -219,6 +219,11 @@ def measure_latency(args) -> dict:
     return medians
 
 
+def measure_memory(args) -> dict:
+    """Peak memory in MB of train.py after one epoch and after five: batches of ever new lengths must not add up."""
+    return {f"{epochs} epochs": train_once(args, epochs)["peak_mb"] for epochs in (1, 5)}
+
+
 def measure_import(args) -> dict:
     """Milliseconds that `import bert4rec_hf` takes after `import transformers`: the median of nine processes."""
     import statistics
@@ -240,21 +245,13 @@ DETAILS = {
 }
 
 
-def train_once(args) -> dict:
-    """A pass over the log by train.py, hidden dropout 0.1: what its Trainer took, saving included."""
+def train_once(args, epochs: int = 1) -> dict:
+    """Passes over the log by train.py, hidden dropout 0.1: what its Trainer took, saving included."""
     with tempfile.TemporaryDirectory() as folder:
-        flags = [
-            "--data_dir",
-            args.data_dir,
-            "--save_dir",
-            f"{folder}/run",
-            "--epochs",
-            "1",
-            "--train_batch_size",
-            "128",
-        ]
-        flags += ["--mlm_probability", "0.2", "--item_features", "none", "--user_features", "none", *SIZES]
-        out, peak_mb = run_child(sys.executable, HERE.parent / "train.py", *flags, "--exclude_seen", "--k", "10")
+        flags = ["--data_dir", args.data_dir, "--save_dir", f"{folder}/run", "--epochs", epochs]
+        flags += ["--train_batch_size", 128, "--mlm_probability", 0.2, *SIZES]
+        flags += ["--item_features", "none", "--user_features", "none", "--exclude_seen", "--k", 10]
+        out, peak_mb = run_child(sys.executable, HERE.parent / "train.py", *flags)
     return {"train_s": float(re.search(r"'train_runtime': '([\d.]+)'", out)[1]), "peak_mb": peak_mb}
 
 
