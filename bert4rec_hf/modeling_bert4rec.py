@@ -526,7 +526,7 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
             labelled = labels != -100
             counts = labelled.sum(1)
             num_labels, most = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
-            positions = labelled.logical_not().argsort(dim=1, stable=True)[:, : max(most, 1)]
+            positions = labelled.logical_not().byte().argsort(dim=1, stable=True)[:, : max(most, 1)]
             labels = labels.gather(1, positions).flatten()
             places = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
             labels = labels[places]

@@ -146,7 +146,7 @@ def stream_top_k(
     groups = maxima.topk(min(k, maxima.shape[1])).indices
     item_ids = firsts[groups][..., None] + strides[groups][..., None] * torch.arange(group_size, device=states.device)
     item_ids = item_ids.flatten(1)
-    left_out = (item_ids >= len(weight)) | torch.isin(item_ids, torch.tensor(never, device=states.device))
+    left_out = (item_ids >= len(weight)) | torch.isin(item_ids, item_ids.new_tensor(never))
     item_ids = item_ids.clamp(max=len(weight) - 1)
     if seen is not None:
         left_out |= _contains(seen, item_ids)
