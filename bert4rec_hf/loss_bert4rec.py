@@ -1,6 +1,8 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Losses of BERT4Rec for catalogues too large to project every masked item onto every item."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -51,7 +53,7 @@ def sampled_softmax_loss(positive: torch.Tensor, negative: torch.Tensor, log_q: 
     Returns:
         `torch.Tensor`: the sum over the labels.
     """
-    negative = negative - (log_q + torch.tensor(float(len(log_q))).log().item())
+    negative = negative - (log_q + math.log(len(log_q)))
     return (torch.cat([positive[:, None], negative], dim=1).logsumexp(1) - positive).sum()
 
 
