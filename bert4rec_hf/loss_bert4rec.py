@@ -57,6 +57,11 @@ def sampled_softmax_loss(positive: torch.Tensor, negative: torch.Tensor, log_q: 
     return (torch.cat([positive[:, None], negative], dim=1).logsumexp(1) - positive).sum()
 
 
+def gbce_beta(sampling_rate: float, t: float) -> float:
+    """The power that [`gbce_loss`] raises the positive's probability to."""
+    return sampling_rate * (t * (1 - 1 / sampling_rate) + 1 / sampling_rate)
+
+
 def gbce_loss(positive: torch.Tensor, negative: torch.Tensor, sampling_rate: float, t: float) -> torch.Tensor:
     """
     Generalised binary cross entropy (gSASRec, https://huggingface.co/papers/2308.07192): the positive's probability to
@@ -71,6 +76,5 @@ def gbce_loss(positive: torch.Tensor, negative: torch.Tensor, sampling_rate: flo
     Returns:
         `torch.Tensor`: the sum over the labels of the mean over a label and its negatives.
     """
-    beta = sampling_rate * (t * (1 - 1 / sampling_rate) + 1 / sampling_rate)
-    losses = nn.functional.softplus(negative).sum(1) - beta * nn.functional.logsigmoid(positive)
+    losses = nn.functional.softplus(negative).sum(1) - gbce_beta(sampling_rate, t) * nn.functional.logsigmoid(positive)
     return losses.sum() / (negative.shape[1] + 1)

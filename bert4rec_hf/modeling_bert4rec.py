@@ -18,7 +18,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_bert4rec import Bert4RecConfig
-from .loss_bert4rec import draw_negatives, gbce_loss, sampled_softmax_loss
+from .loss_bert4rec import draw_negatives, gbce_beta, gbce_loss, sampled_softmax_loss
 from .ranking_bert4rec import Bert4RecRecommendationOutput, as_lists, rank_items, stream_top_k
 
 
@@ -606,12 +606,15 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         config, num_labels, num_items = self.config, len(hidden_states), self.config.vocab_size - len(self.special_ids)
         bias = self.decoder.bias[item_ids]
         if config.loss == "gbce":
-            bias = bias - (log_q + math.log(num_items))
+            rate = min(config.num_negatives / (num_items - 1), 1.0)
+            # The best logit of an item that is as likely as any: without it hundreds of steps go into finding it.
+            start = math.log(gbce_beta(rate, config.gbce_t) / config.num_negatives)
+            bias = bias + start - (log_q + math.log(num_items))
         positive = ((hidden_states * weight[:num_labels]).sum(1) + bias[:num_labels]).float()
         negative = torch.addmm(bias[num_labels:], hidden_states, weight[num_labels:].T).float()
         negative = negative.masked_fill(item_ids[:num_labels, None] == item_ids[num_labels:], -torch.inf)
         if config.loss == "gbce":
-            return gbce_loss(positive, negative, min(config.num_negatives / (num_items - 1), 1.0), config.gbce_t)
+            return gbce_loss(positive, negative, rate, config.gbce_t)
         return sampled_softmax_loss(positive, negative, log_q[num_labels:])
 
     @torch.no_grad()
