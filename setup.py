@@ -22,7 +22,17 @@ setup(
         "huggingface_hub>=2.4",
         "safetensors>=0.8",
     ],
-    extras_require={"test": ["pytest>=9", "hypothesis>=6.100", "ir-measures>=0.4", "torchmetrics>=1.9", "ruff>=0.17"]},
+    extras_require={
+        "plots": ["matplotlib>=3.10"],
+        "test": [
+            "matplotlib>=3.10",
+            "pytest>=9",
+            "hypothesis>=6.100",
+            "ir-measures>=0.4",
+            "torchmetrics>=1.9",
+            "ruff>=0.17",
+        ],
+    },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",

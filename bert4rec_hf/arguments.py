@@ -50,10 +50,10 @@ def parse_arguments(
     if checkpoint is not None:
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         for name in (checkpoint, "revision"):
-            first.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name)
+            first.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, nargs="+")
         given = vars(first.parse_known_args(args)[0])
-        if given[checkpoint] is not None:
-            folder = find_checkpoint(given[checkpoint], given["revision"])
+        if given[checkpoint] is not None:  # the first, where there are several
+            folder = find_checkpoint(given[checkpoint][0], (given["revision"] or [None])[0])
             processor = load_processor(folder)
             values = {**(processor.data or {}), **(processor.split or {})}
             if sizes:
@@ -97,6 +97,20 @@ def check_output_file(path: str | None):
     """
     if path is not None and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or ".")):
         raise DataError(f"{path} cannot be written: its folder does not exist, or it is a folder itself.")
+
+
+def check_report_dir(path: str | None):
+    """
+    Checks that a folder can be made, or written to, before any work is done for it.
+
+    Raises:
+        `DataError`: if it cannot.
+    """
+    place = os.path.abspath(path or ".")
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place) or not os.access(place, os.W_OK):
+        raise DataError(f"{path} cannot be made: {place} is no folder that can be written to.")
 
 
 def run(main: Callable[[], None]):

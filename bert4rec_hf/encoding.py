@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from .interactions import Interactions
 from .processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor, normalize_value
-from .splits import Split, history_and_targets, training_rows
+from .splits import Split, Window, check_unseen, history_and_targets, training_rows
 from .tables import DataError, ids_as
 
 
@@ -168,25 +168,42 @@ def encode_training(interactions: Interactions, processor: Bert4RecProcessor, sp
     if processor.unknown_items == "unk":  # UNK is learnt from the items below min_events
         train = split.rows(interactions)["train"] & np.isin(interactions.user, users)
     length = np.bincount(interactions.user[train], minlength=len(interactions.user_ids))[users]
-    return _encode(interactions, processor, train, users, length=length)
+    dataset = _encode(interactions, processor, train, users, length=length)
+    # A row keeps its draws, whoever else comes to the log after the training rows.
+    return dataset.remove_columns("row").add_column("row", np.arange(len(dataset)))
 
 
 def encode_evaluation(
-    interactions: Interactions, processor: Bert4RecProcessor, split: Split, subset: str = "test"
+    interactions: Interactions,
+    processor: Bert4RecProcessor,
+    split: Split,
+    subset: str = "test",
+    window: Window | None = None,
+    update_history: bool = False,
 ) -> Dataset:
     """
     The users with targets in `subset` (`"validation"` or `"test"`) as a data set, a row a user: `input_ids` (the whole
-    history before it), `user_features`, `row` and `relevant` (the distinct items to find). A target outside the
-    vocabulary has an id beyond it, which nothing recommends: a miss.
+    history before it), `user_features`, `row` (the user's code) and `relevant` (the distinct items to find). A target
+    outside the vocabulary has an id beyond it, which nothing recommends: a miss.
+
+    Args:
+        window ([`Window`], *optional*): the only days of the targets.
+        update_history (`bool`, *optional*, defaults to `False`): whether the history goes on to the window's first
+            day, or ends where the targets of the split begin.
+
+    Raises:
+        `DataError`: if there is no target, or the processor's model was trained on one.
     """
-    rows = split.rows(interactions)
     _, keep_user, _ = training_rows(interactions, split)
-    history, targets = history_and_targets(rows, subset)
+    history, targets = history_and_targets(interactions, split, subset, window, update_history)
     targets = targets & keep_user[interactions.user]
     users = np.unique(interactions.user[targets])
     if not len(users):
         hint = " (see --validation_days)" if subset == "validation" and split.split == "temporal" else ""
-        raise DataError(f"nobody is left to evaluate: no {subset} rows under the split {split}{hint}.")
+        when = f" in {window.name}" if window else ""
+        raise DataError(f"nobody is left to evaluate: no {subset} rows under the split {split}{when}{hint}.")
+    if processor.split:
+        check_unseen(interactions, Split(**processor.split), targets)
     tokens = token_ids(interactions, processor)
     tokens = np.where(tokens < 0, processor.vocab_size + np.arange(len(tokens), dtype=np.int32), tokens)
     pairs = np.unique(

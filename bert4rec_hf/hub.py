@@ -39,6 +39,8 @@ CHECKPOINT_FILES = [
     PROCESSOR_NAME,
     VOCABULARY_NAME,
     CARD_NAME,
+    "data.png",
+    "evaluation.png",
     *(f"{part}_bert4rec.py" for part in ("configuration", "loss", "modeling", "pipeline", "processing", "ranking")),
 ]
 

@@ -11,9 +11,10 @@ from transformers import TrainingArguments
 
 from .data_collator import DataCollatorForItemMasking
 from .encoding import history_lengths
-from .evaluation import metrics_table
+from .evaluation import ALL_USERS, MODEL, metrics_table
 from .modeling_bert4rec import Bert4RecForMaskedLM
 from .processing_bert4rec import Bert4RecProcessor
+from .reports import DATA_REPORT, MODEL_REPORT, verdicts, windows_table
 from .splits import Split
 
 
@@ -39,7 +40,8 @@ def write_model_card(
         training_args (`TrainingArguments`, *optional*): how it was trained.
         collator (`Callable`, *optional*): what masked; of a [`DataCollatorForItemMasking`] the card has the settings.
         train_dataset (`Dataset`, *optional*): what [`encode_training`] made, to be counted.
-        evaluation (`dict`, *optional*): the result of [`evaluate`].
+        evaluation (`dict`, *optional*): the `report` of [`evaluate`]. The pictures of the reports are shown where
+            `save_dir` has them.
         model_name (`str`, *optional*, defaults to `"BERT4Rec"`): the heading.
         model_id (`str`, *optional*): what the examples load; by default the folder, of an absolute path its name.
         tags, license, language (*optional*): for the metadata.
@@ -96,8 +98,8 @@ def write_model_card(
         profile_item=profile and f', "profile": {profile}',
         profiles_argument=profile and f", [{profile}]",
         mask_probability=getattr(collator, "mlm_probability", 0.2),
-        data_table=_rows(data),
-        results=_results(evaluation),
+        data_table=_rows(data) + _picture(save_dir, DATA_REPORT, "What the log is like"),
+        results=_results(evaluation) + (_picture(save_dir, MODEL_REPORT, "By window") if evaluation else ""),
         training_table=_rows(training),
         unknown_items={"skip": "left out", "unk": "read as UNK", "error": "refused"}[processor.unknown_items],
     )
@@ -109,19 +111,35 @@ def _rows(values: dict) -> str:
     return "\n".join(f"| {name} | {value} |" for name, value in values.items())
 
 
+def _picture(save_dir: str, name: str, title: str) -> str:
+    return f"\n\n![{title}]({name}.png)" if os.path.exists(os.path.join(save_dir, f"{name}.png")) else ""
+
+
 def _results(evaluation: dict | None) -> str:
     if evaluation is None:
         return "None were measured: there is nothing to say how well it recommends."
-    return (
-        f"{evaluation['num_users']:,} users, {evaluation['num_targets']:,} targets of the {evaluation['subset']} rows,"
-        f" {evaluation['unknown_targets']:.1%} of them outside the vocabulary, which count as misses. Every item is"
-        f" ranked, {'without' if evaluation['exclude_seen'] else 'with'} those a user has seen. Recall is divided by"
-        " min(k, number of targets); score is 0.75 recall + 0.25 NDCG.\n\n" + metrics_table(evaluation)
-    )
+    windows = evaluation["windows"]
+    first = windows[0]
+    parts = [
+        f"{first['num_users']:,} users, {first['num_targets']:,} targets of the {evaluation['subset']} rows"
+        f"{' of ' + first['name'] if len(windows) > 1 else ''}, {first['unknown_targets']:.1%} of them outside the"
+        " vocabulary, which count as misses. Every item is ranked, "
+        f"{'without' if evaluation['exclude_seen'] else 'with'} those a user has seen. Recall is divided by min(k,"
+        " number of targets); score is 0.75 recall + 0.25 NDCG.",
+        metrics_table(first["groups"][ALL_USERS]["results"]),
+    ]
+    if len(windows) > 1:
+        parts += [windows_table(evaluation, group) for group in first["groups"]]
+    behind = verdicts(evaluation) if "k" in evaluation else []
+    if behind:
+        parts.append(
+            "\n".join(["Where it does not safely beat a simple rule:", "", *(f"- {line}" for line in behind)])
+        )
+    return "\n\n".join(parts)
 
 
 def _eval_results(evaluation: dict) -> list[EvalResult]:
-    model_metrics = next(iter(evaluation["results"].values()))
+    results = evaluation["windows"][0]["groups"][ALL_USERS]["results"]
     return [
         EvalResult(
             task_type="other",
@@ -130,7 +148,8 @@ def _eval_results(evaluation: dict) -> list[EvalResult]:
             dataset_name=f"training log, split {evaluation['split']}",
             dataset_split=evaluation["subset"],
             metric_type=name,
-            metric_value=round(value, 4),
+            metric_value=round(figure["mean"], 4),
         )
-        for name, value in model_metrics.items()
+        for name, figure in results.get(MODEL, {}).items()
+        if figure["mean"] is not None
     ]

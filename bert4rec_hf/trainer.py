@@ -21,10 +21,11 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
+from .arguments import check_report_dir
 from .configuration_bert4rec import Bert4RecConfig
 from .data_collator import DataCollatorForHistories
 from .encoding import history_lengths
-from .evaluation import describe_targets
+from .evaluation import ALL_USERS, MODEL, Targets
 from .hub import CHECKPOINT_FILES, hub_errors, load_processor, push_checkpoint
 from .metrics.ranking.ranking import ranking_scores
 from .model_card import write_model_card
@@ -110,7 +111,7 @@ class Bert4RecTrainer(Trainer):
             Evaluate without the items of a user's history.
 
     What it saves and pushes is the whole recommender with its model card, and no pickle. The card has the results of
-    `trainer.evaluation`, a `dict` of [`evaluate`], or else those of the last evaluation while training.
+    `trainer.evaluation`, the `report` of [`evaluate`], or else those of the last evaluation while training.
 
     The other arguments are those of [`Trainer`]; `processing_class` is the [`Bert4RecProcessor`].
     """
@@ -172,12 +173,13 @@ class Bert4RecTrainer(Trainer):
         evaluation = self.evaluation
         validated = [entry for entry in self.state.log_history if f"eval_recall@{self.k[0]}" in entry]
         if evaluation is None and validated and isinstance(self.eval_dataset, Dataset):
-            metrics = {name.removeprefix("eval_"): value for name, value in validated[-1].items() if "@" in name}
+            metrics = {name.removeprefix("eval_"): {"mean": v} for name, v in validated[-1].items() if "@" in name}
+            targets = Targets(self.eval_dataset, self.processing_class).describe()
+            groups = {ALL_USERS: {"num_users": len(self.eval_dataset), "results": {MODEL: metrics}}}
             evaluation = {
-                "results": {"BERT4Rec": metrics},
-                **describe_targets(self.eval_dataset, self.processing_class),
                 "subset": "validation",
                 "exclude_seen": self.exclude_seen,
+                "windows": [{"name": "validation", **targets, "groups": groups}],
             }
         write_model_card(
             self.args.output_dir,
@@ -266,11 +268,7 @@ def check_save_dir(
         `DataError`: if the folder holds something that would be overwritten, or a run that differs in its vocabulary,
         its split, how the data is read, or its model.
     """
-    place = os.path.abspath(save_dir)
-    while not os.path.exists(place):
-        place = os.path.dirname(place)
-    if not os.path.isdir(place) or not os.access(place, os.W_OK):
-        raise DataError(f"{place} is no folder that can be written to; choose another --save_dir.")
+    check_report_dir(save_dir)
     if not os.path.isdir(save_dir) or not os.listdir(save_dir):
         return None
     if not resume:

@@ -1,13 +1,24 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-Ranks the whole catalogue for the users of a log and prints how good the ranking is, beside popularity.
+Ranks the whole catalogue for the users of a log and says how good that is, beside simple rules.
 
-    python examples/evaluate_model.py --model_dir ./exps/seed1 --data_dir ./data --k 10 25 --output_file metrics.json
+    python examples/evaluate_model.py --model_dir ./exps/seed1 --data_dir ./data --k 10 25 --output_dir ./reports/seed1
 
-Columns, filters and split are those that the checkpoint was trained with, unless flags say otherwise.
+In windows further and further after the cut-off, for one model or for several of different cut-offs:
+
+    python examples/evaluate_model.py --model_dir ./exps/march ./exps/april --data_dir ./data --windows 1M,1M,1M
+
+Two runs, user by user:
+
+    python examples/evaluate_model.py --compare ./reports/seed1 ./reports/seed2
+
+Columns, filters and split are those that the checkpoint was trained with, unless flags say otherwise. Without a model
+there are the simple rules alone. The folder gets evaluation.txt, .json and .png, and evaluation_users.parquet with the
+figures of each user.
 """
 
 import json
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,13 +26,19 @@ from bert4rec_hf import (
     DataArguments,
     DataError,
     Split,
-    check_output_file,
+    check_report_dir,
+    compare,
+    comparison_text,
     evaluate,
+    evaluation_text,
+    fit_processor,
     load_checkpoint,
-    metrics_table,
     parse_arguments,
+    parse_windows,
     read_interactions,
+    read_users,
     run,
+    write_evaluation_report,
 )
 
 
@@ -29,50 +46,85 @@ from bert4rec_hf import (
 class EvaluationArguments:
     """What is evaluated, and how."""
 
-    model_dir: str = field(metadata={"help": "Folder of the checkpoint, or its id on the Hub."})
+    model_dir: list[str] = field(
+        default_factory=list, metadata={"help": "Folder of a checkpoint, or its id on the Hub; or several."}
+    )
     revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit, where it is on the Hub."})
     subset: Literal["validation", "test"] = field(default="test", metadata={"help": "Which rows are the targets."})
+    windows: str | None = field(
+        default=None, metadata={"help": "Windows of a temporal split, from the cut-off on, as in 1M,1M or 14D,14D."}
+    )
+    history: Literal["frozen", "updated"] = field(
+        default="frozen", metadata={"help": "Whether a user's history ends at the cut-off or before each window."}
+    )
     k: list[int] = field(default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists."})
     exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a user's history."})
     recent_days: int = field(default=30, metadata={"help": 'Days of the baseline "popular in the last days".'})
+    num_rounds: int = field(default=1000, metadata={"help": "Samples of the bootstrap; 0 for no intervals."})
     eval_batch_size: int = field(default=128, metadata={"help": "Users ranked at once."})
-    output_file: str | None = field(default=None, metadata={"help": "JSON file for the figures."})
+    compare: list[str] = field(default_factory=list, metadata={"help": "Two folders that --output_dir wrote."})
+    output_dir: str | None = field(default=None, metadata={"help": "Folder of the report."})
+
+    def __post_init__(self):
+        if self.compare and (len(self.compare) != 2 or self.model_dir):
+            raise DataError("compare takes two folders of reports, and no model.")
+        if self.num_rounds < 0 or self.eval_batch_size < 1:
+            raise DataError("num_rounds must be at least 0 and eval_batch_size at least 1.")
 
 
 def main():
     args, data_args, split = parse_arguments(
         EvaluationArguments, DataArguments, Split, description=__doc__, checkpoint="model_dir"
     )
-    check_output_file(args.output_file)
-    model, processor = load_checkpoint(args.model_dir, args.revision)
-    if split.split == "none":
-        raise DataError(
-            f"{args.model_dir} was trained on all rows, none are left to evaluate; give --split to do it all the same."
-        )
-    if vars(split) != processor.split:
-        print(f"note: trained under another split ({Split(**processor.split)}); test rows may have been trained on.")
+    check_report_dir(args.output_dir)
+    if args.compare:
+        return compare_runs(args)
+    checkpoints = [load_checkpoint(name, args.revision) for name in args.model_dir] or [(None, None)]
+    trained = [Split(**processor.split) if processor and processor.split else split for _, processor in checkpoints]
+    # Each from its own origin, unless flags ask for another split.
+    splits = trained if trained[0] == split else [split] * len(trained)
+    names = args.model_dir or ["the log"]
+    for name, split in zip(names, splits):
+        if split.split == "none":
+            raise DataError(f"{name}: all rows train, none are left to evaluate; give --split.")
+        if splits.count(split) > 1:
+            raise DataError(f"{name} has the split of another model; evaluate each apart and use --compare.")
     interactions = read_interactions(data_args)
-    evaluation = evaluate(
-        model,
-        processor,
-        interactions,
-        split,
-        args.subset,
-        args.k,
-        args.exclude_seen,
-        args.recent_days,
-        args.eval_batch_size,
-    )
+    evaluations = []
+    for name, split, (model, processor) in zip(names, splits, checkpoints):
+        evaluation = evaluate(
+            model,
+            processor or fit_processor(interactions, split),
+            interactions,
+            split,
+            args.subset,
+            args.k,
+            args.exclude_seen,
+            args.recent_days,
+            args.eval_batch_size,
+            windows=parse_windows(args.windows, split),
+            update_history=args.history == "updated",
+            num_rounds=args.num_rounds,
+        )
+        if model is not None:
+            evaluation.report["model"] = os.path.basename(os.path.normpath(name))
+        evaluations.append(evaluation)
     print(interactions.summary())
-    print(
-        f"{evaluation['num_users']} users, {evaluation['num_targets']} targets, "
-        f"{evaluation['unknown_targets']:.1%} of them outside the vocabulary (misses); split {split}, {args.subset}"
-        f"{', without seen items' if args.exclude_seen else ''}"
-    )
-    print(metrics_table(evaluation))
-    if args.output_file:
-        with open(args.output_file, "w", encoding="utf-8") as file:
-            json.dump(evaluation, file, indent=2, ensure_ascii=False)
+    if args.output_dir:
+        print(write_evaluation_report(args.output_dir, evaluations))
+        print(f"written to {args.output_dir}")
+    else:
+        print(evaluation_text([evaluation.report for evaluation in evaluations]))
+
+
+def compare_runs(args: EvaluationArguments):
+    a, b = args.compare
+    results = compare(read_users(a), read_users(b), args.num_rounds)
+    print(comparison_text(results, a, b))
+    if args.output_dir:
+        os.makedirs(args.output_dir, exist_ok=True)
+        with open(os.path.join(args.output_dir, "comparison.json"), "w", encoding="utf-8") as file:
+            json.dump({"a": a, "b": b, "windows": results}, file, indent=1, ensure_ascii=False)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from bert4rec_hf import (
     DataCollatorForItemMasking,
     DataError,
     Split,
+    analyze,
     check_k,
     check_save_dir,
     encode_evaluation,
@@ -34,9 +35,12 @@ from bert4rec_hf import (
     load_and_grow,
     metrics_table,
     parse_arguments,
+    parse_windows,
     push_checkpoint,
     read_interactions,
     run,
+    write_data_report,
+    write_evaluation_report,
 )
 
 
@@ -137,6 +141,9 @@ class RunArguments:
         default=0, metadata={"help": "Stop after so many validations without a better one; 0 never."}
     )
     k: list[int] = field(default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists in the metrics."})
+    windows: str | None = field(
+        default=None, metadata={"help": "Test windows from a temporal split's cut-off on, as in 1M,1M or 14D,14D."}
+    )
     exclude_seen: bool = field(default=False, metadata={"help": "Evaluate without the items of the history."})
     unknown_items: Literal["skip", "unk", "error"] = field(
         default="skip", metadata={"help": "What becomes of items outside the vocabulary."}
@@ -183,6 +190,7 @@ def main():
 
     # 1. Read the logs, fit the vocabularies on the training rows, encode
     check_save_dir(args.save_dir, args.resume)
+    windows = parse_windows(args.windows, split)
     interactions = read_interactions(data_args)
     processor = fit_processor(interactions, split, args.unknown_items)
     model = None
@@ -264,12 +272,25 @@ def main():
     model.save_pretrained(args.save_dir)
     processor.save_pretrained(args.save_dir)
 
-    # 4. Evaluate beside the baselines, for the card, and share
+    # 4. Look at the data and evaluate beside the baselines, for the card, and share
+    write_data_report(args.save_dir, analyze(interactions, split, windows))
     if "test" in held_out:
-        trainer.evaluation = evaluate(
-            model, processor, interactions, split, "test", args.k, args.exclude_seen, batch_size=args.eval_batch_size
+        evaluation = evaluate(
+            model,
+            processor,
+            interactions,
+            split,
+            "test",
+            args.k,
+            args.exclude_seen,
+            batch_size=args.eval_batch_size,
+            windows=windows,
         )
-        print(metrics_table(trainer.evaluation))
+        write_evaluation_report(args.save_dir, [evaluation])
+        trainer.evaluation = evaluation.report
+        for window in evaluation.report["windows"]:
+            print(window["name"])
+            print(metrics_table(window["groups"]["all users"]["results"]))
     trainer.create_model_card()
     print(f"saved to {args.save_dir}")
     if args.push_to_hub:

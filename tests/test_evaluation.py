@@ -1,27 +1,38 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import csv
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from test_encoding import make
-from test_trainer import make_model
+from test_trainer import make_arguments, make_model
 
 from bert4rec_hf import (
+    Bert4RecTrainer,
+    DataArguments,
+    DataCollatorForItemMasking,
     DataError,
+    Split,
     check_k,
+    compare,
     encode_evaluation,
     encode_histories,
+    encode_training,
     evaluate,
+    fit_baselines,
     fit_processor,
     metrics_table,
+    parse_windows,
+    read_interactions,
     recommend_all,
     write_submission,
 )
-from bert4rec_hf.evaluation import popularity
 
 
+FILES = ("profile_data_file", "meta_data_file", "meta_data_plus_file")
 EVENTS = [(user, item) for user, items in enumerate(("aabcb", "abcca", "aacbc", "bc")) for item in items]
 
 
@@ -36,54 +47,236 @@ def test_ranking_many_users_is_ranking_each(interactions, fitted):
         assert model.recommend(*inputs, k=7).item_ids[0].tolist() == ranked[row].tolist()
 
 
-def test_popularity_counts_the_rows_it_is_given_and_breaks_ties_by_id():
-    interactions, split = make(EVENTS)
-    processor = fit_processor(interactions, split)
-    rows = split.rows(interactions)["train"]  # aab abc aac bc
-    recommend = popularity(interactions, processor, rows)
-    history = torch.tensor([[3, 0]])
-    assert processor.decode(recommend(history, k=3).item_ids) == [["a", "b", "c"]]
-    assert processor.decode(recommend(history, k=2, exclude_seen=True).item_ids) == [["b", "c"]]
+def results_of(evaluation, window=0, group="all users"):
+    return evaluation.report["windows"][window]["groups"][group]["results"]
 
 
 def test_evaluation_by_hand():
     interactions, split = make(EVENTS)
     processor = fit_processor(interactions, split)
     evaluation = evaluate(make_model(processor), processor, interactions, split, k=[1, 3], progress=False)
-    assert evaluation["num_users"] == evaluation["num_targets"] == 3  # the user of two events only trains
-    popular = evaluation["results"]["most popular"]  # a, b, c for targets b, a, c
-    assert popular["recall@1"] == pytest.approx(1 / 3)
-    assert popular["recall@3"] == 1
+    (window,) = evaluation.report["windows"]
+    assert window["num_users"] == window["num_targets"] == 3  # the user of two events only trains
+    assert window["repeat_targets"] == pytest.approx(1) and window["unknown_targets"] == 0
+    popular = {name: figure["mean"] for name, figure in results_of(evaluation)["most popular"].items()}
+    assert popular["recall@1"] == pytest.approx(1 / 3)  # a, b, c for targets b, a, c
+    assert popular["recall@3"] == popular["repeat_recall@3"] == 1 and popular["new_recall@3"] is None
     assert popular["mrr@3"] == pytest.approx((1 / 2 + 1 + 1 / 3) / 3)
     assert popular["ndcg@3"] == pytest.approx((1 / np.log2(3) + 1 + 1 / 2) / 3)
     assert popular["score@3"] == pytest.approx(0.75 + 0.25 * popular["ndcg@3"])
+    # Three of the four training users have a, three b, and three c: aab abc aac bc
+    assert popular["novelty@1"] == popular["novelty@3"] == pytest.approx(-np.log2(3 / 4))
+    assert (popular["coverage@1"], popular["coverage@3"]) == pytest.approx((1 / 3, 1))
+    assert (popular["gini@1"], popular["gini@3"]) == pytest.approx((2 / 3, 0))
+    assert results_of(evaluation)["best possible"]["recall@1"]["mean"] == 1
 
 
-def test_recent_popularity_looks_at_the_last_days_of_training():
-    interactions, split = make(EVENTS, split="none")
-    processor = fit_processor(interactions, split)
-    split = type(split)("leave_one_out")
-    train = np.flatnonzero(split.rows(interactions)["train"])
-    interactions.day[train[:-2]] -= 10  # only "b" and "c" of the last user are recent
-    results = evaluate(make_model(processor), processor, interactions, split, k=[1], recent_days=5, progress=False)
-    assert results["results"]["popular in the last 5 days"]["recall@1"] == pytest.approx(1 / 3)  # target b
-
-
-def test_targets_outside_the_vocabulary_are_misses_and_reported():
+def test_targets_outside_the_vocabulary_are_misses_and_bound_what_is_possible():
     interactions, split = make([(1, item) for item in "abaz"] + [(2, item) for item in "abaa"])
     processor = fit_processor(interactions, split)
     evaluation = evaluate(make_model(processor), processor, interactions, split, k=[2], progress=False)
-    assert evaluation["unknown_targets"] == 0.5
-    assert evaluation["results"]["most popular"]["recall@2"] == 0.5
+    assert evaluation.report["windows"][0]["unknown_targets"] == 0.5
+    results = results_of(evaluation)
+    assert results["most popular"]["recall@2"]["mean"] == results["best possible"]["recall@2"]["mean"] == 0.5
+    assert evaluation.users["num_unknown"].to_pylist()[:2] == [1, 0]
+
+
+def random_log(seed=0, num_users=40, num_items=30, num_days=120):
+    """Interactions over four months, with repeats, items that come late and users who do; and a split at April."""
+    generator = np.random.default_rng(seed)
+    size = 500
+    day = np.sort(generator.integers(num_days, size=size))
+    item = generator.integers(1 + day * num_items // num_days)  # the catalogue grows
+    user = generator.integers(np.minimum(num_users, 10 + day), size=size)
+    dates = np.datetime64("2022-02-01") + day
+    log = {"profile_id": user, "album_id": item, "log_time": dates.astype("datetime64[us]")}
+    items = {"album_id": np.arange(num_items), "genre": [f"g{n % 3}" if n % 5 else None for n in range(num_items)]}
+    arguments = DataArguments(
+        item_features=["genre"], user_features=[], profile_data_file="none", meta_data_plus_file="none"
+    )
+    interactions = read_interactions(arguments, pa.table(log), items=pa.table(items))
+    return interactions, Split("temporal", "2022-04-01"), log
+
+
+@pytest.mark.parametrize("history", ["frozen", "updated"])
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_windows_are_what_counting_user_by_user_gives(history, exclude_seen):
+    """Each figure of each user, group and window again, from the rows of the log."""
+    interactions, split, _ = random_log()
+    processor = fit_processor(interactions, split)
+    windows = parse_windows("1M,10D,1W", split)
+    k = 3
+    evaluation = evaluate(
+        *(None, processor, interactions, split, "test", [k], exclude_seen),
+        progress=False,
+        windows=windows,
+        update_history=history == "updated",
+    )
+    rows = evaluation.users.filter(pc.equal(evaluation.users["recommender"], "own most frequent")).to_pylist()
+    known = processor.vocabulary["item_ids"]
+    item = np.array(interactions.item_ids.to_pylist())[interactions.item]
+    raw_user = np.array(interactions.user_ids.to_pylist())[interactions.user]
+    train = interactions.day < split.cutoff_day()
+    popular = Counter(item[train].tolist())
+    genre = [n % 3 if n % 5 else None for n in range(30)]
+    means, in_all = {}, None
+    for window in windows:
+        targets = window.rows(interactions)
+        before = interactions.day < window.first if history == "updated" else train
+        users = sorted(set(raw_user[targets].tolist()))
+        in_all = set(users) if in_all is None else in_all & set(users)
+        of_window = {row["user"]: row for row in rows if row["window"] == window.name}
+        assert list(of_window) == users
+        for user in users:
+            wanted = set(item[targets & (raw_user == user)].tolist())
+            had = [i for i in item[before & (raw_user == user)].tolist() if i in known]
+            own = Counter(had)
+            ranked = sorted(known, key=lambda i: (-own[i], 0 if own[i] else -popular[i], i))
+            ranked = [i for i in ranked if not (exclude_seen and own[i])][:k]
+            row = of_window[user]
+            hits = [i in wanted for i in ranked]
+            assert row["num_targets"] == len(wanted) and row["num_history"] == len(had)
+            assert row["num_unknown"] == len(wanted - set(known)) and row["num_repeat"] == len(wanted & set(had))
+            assert row[f"recall@{k}"] == pytest.approx(sum(hits) / min(k, len(wanted)))
+            discounts = 1 / np.log2(np.arange(2, k + 2))
+            assert row[f"ndcg@{k}"] == pytest.approx(hits @ discounts / discounts[: min(k, len(wanted))].sum())
+            for kind, those in (("repeat", wanted & set(had)), ("new", wanted & set(known) - set(had))):
+                found = sum(i in those for i in ranked)
+                expected = found / min(k, len(those)) if those else np.nan
+                assert row[f"{kind}_recall@{k}"] == pytest.approx(expected, nan_ok=True)
+            shares = [len(set(raw_user[train & (item == i)])) / len(set(raw_user[train])) for i in ranked]
+            assert row[f"novelty@{k}"] == pytest.approx(-np.log2(shares).mean())
+            alike = [genre[i] == genre[j] is not None for n, i in enumerate(ranked) for j in ranked[:n]]
+            assert row[f"diversity@{k}"] == pytest.approx(1 - np.mean(alike))
+            means.setdefault(window.name, {})[user] = row[f"recall@{k}"], bool(had)
+    for number, window in enumerate(windows):
+        users = means[window.name]
+        groups = evaluation.report["windows"][number]["groups"]
+        expected = {
+            "all users": [value for value, _ in users.values()],
+            "users with history": [value for value, has in users.values() if has],
+            "users of all windows": [value for user, (value, _) in users.items() if user in in_all],
+        }
+        assert set(groups) <= set(expected) and "users of all windows" in groups
+        for group, figures in groups.items():
+            figure = figures["results"]["own most frequent"][f"recall@{k}"]
+            assert figures["num_users"] == len(expected[group])
+            assert figure["mean"] == pytest.approx(np.mean(expected[group]))
+            assert figure["low"] <= figure["mean"] <= figure["high"]
+
+
+def test_shuffling_what_comes_after_the_cut_off_changes_nothing_before(tmp_path):
+    """The vocabulary, the training rows, the batches, the weights, and the lists of a frozen history."""
+    interactions, split, log = random_log()
+    later = np.flatnonzero(log["log_time"] >= np.datetime64("2022-04-01"))
+    generator = np.random.default_rng(1)
+    shuffled = {name: column.copy() for name, column in log.items()}
+    for name in ("profile_id", "album_id"):
+        shuffled[name][later] = generator.permutation(log[name][later])
+    shuffled["profile_id"][later[:20]] = -generator.integers(1, 9, size=20)  # users and items that sort before all
+    shuffled["album_id"][later[20:40]] = -generator.integers(1, 9, size=20)
+    outcomes = []
+    for rows in (log, shuffled):
+        interactions = read_interactions(
+            DataArguments(item_features=[], user_features=[], **dict.fromkeys(FILES, "none")), pa.table(rows)
+        )
+        processor = fit_processor(interactions, split)
+        dataset = encode_training(interactions, processor, split)
+        model = make_model(processor)
+        collator = DataCollatorForItemMasking(processor, max_length=12)
+        arguments = make_arguments(tmp_path, max_steps=4, learning_rate=1e-2)
+        Bert4RecTrainer(
+            model, arguments, train_dataset=dataset, data_collator=collator, processing_class=processor
+        ).train()
+        train = interactions.day < split.cutoff_day()
+        recommenders = {"model": model.eval().recommend, **fit_baselines(interactions, processor, train)}
+        asked = encode_evaluation(interactions, processor, split)
+        users = interactions.user_ids.take(pa.array(asked["row"])).to_pylist()
+        lists = {
+            name: dict(zip(users, recommend_all(recommend, asked, processor, 5).tolist()))
+            for name, recommend in recommenders.items()
+        }
+        outcomes.append((processor.vocabulary, dataset[:], model.state_dict(), lists))
+    (vocabulary, rows, weights, lists), again = outcomes
+    assert vocabulary == again[0] and rows == again[1]
+    assert all(values.equal(again[2][name]) for name, values in weights.items())
+    for name, lists_of_users in lists.items():
+        same_users = lists_of_users.keys() & again[3][name].keys()
+        assert len(same_users) > 20
+        assert all(lists_of_users[user] == again[3][name][user] for user in same_users)
+
+
+def test_a_model_that_was_trained_on_a_test_row_is_refused():
+    interactions, split, _ = random_log()
+    later = Split("temporal", "2022-05-01")
+    processor = fit_processor(interactions, later)
+    with pytest.raises(DataError, match=r"test rows are training rows .*2022-05-01.* the first of them user"):
+        evaluate(make_model(processor), processor, interactions, split, k=[3], progress=False)
+    for trained in (Split("none"), Split("leave_one_out")):
+        processor = fit_processor(interactions, trained)
+        with pytest.raises(DataError, match="test rows are training rows"):
+            evaluate(None, processor, interactions, split, k=[3], progress=False)
+    earlier = fit_processor(interactions, Split("temporal", "2022-03-01"))
+    evaluate(make_model(earlier), earlier, interactions, split, k=[3], progress=False)  # stale, but fair
+
+
+def test_a_window_without_a_row_is_refused():
+    interactions, split, _ = random_log()
+    processor = fit_processor(interactions, split)
+    windows = parse_windows("1M,1Y".replace("Y", "M"), split) + parse_windows("9M,1M", split)[1:]
+    with pytest.raises(DataError, match="nobody is left to evaluate.* in 2023-01-01..2023-01-31"):
+        evaluate(None, processor, interactions, split, k=[3], windows=windows, progress=False)
+
+
+def test_two_runs_are_compared_user_by_user():
+    interactions, split, _ = random_log()
+    processor = fit_processor(interactions, split)
+    windows = parse_windows("1M,1M", split)
+    users = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        model = make_model(processor)
+        torch.nn.init.normal_(model.decoder.bias)
+        users.append(evaluate(model, processor, interactions, split, k=[5], windows=windows, progress=False).users)
+    same = compare(users[0], users[0])
+    for window in same:
+        assert window["metrics"]["recall@5"]["difference"] == {"mean": 0, "low": 0, "high": 0}
+        assert window["metrics"]["recall@5"]["p_value"] == 1 and window["left_out"] == 0
+    compared = compare(*users)
+    assert [window["name"] for window in compared] == [window.name for window in windows]
+    tables = [table.filter(pc.equal(table["recommender"], "BERT4Rec")) for table in users]
+    for window in compared:
+        of_window = [table.filter(pc.equal(table["window"], window["name"])) for table in tables]
+        values = [table["recall@5"].to_numpy() for table in of_window]
+        figures = window["metrics"]["recall@5"]
+        assert figures["difference"]["mean"] == pytest.approx((values[1] - values[0]).mean())
+        # Paired: narrower than the two intervals apart would allow, as wide as the differences spread
+        width = figures["difference"]["high"] - figures["difference"]["low"]
+        assert width == pytest.approx(3.92 * (values[1] - values[0]).std() / len(values[0]) ** 0.5, rel=0.2)
+    some = users[1].filter(pc.not_equal(users[1]["user"], users[1]["user"][0]))
+    assert compare(users[0], some)[0]["left_out"] == 1
+    other = users[1].set_column(
+        users[1].column_names.index("num_targets"), "num_targets", pc.add(users[1]["num_targets"], 1)
+    )
+    with pytest.raises(DataError, match="targets in .* evaluate both on the same log"):
+        compare(users[0], other)
+    with pytest.raises(DataError, match="no metric or no window"):
+        compare(users[0], users[1].drop_columns([name for name in users[1].column_names if "@" in name]))
 
 
 def test_table_has_a_column_for_each_recommender():
     interactions, split = make(EVENTS)
     processor = fit_processor(interactions, split)
     evaluation = evaluate(make_model(processor), processor, interactions, split, k=[1], progress=False)
-    header, rule, *rows = metrics_table(evaluation).splitlines()
-    assert header.split(" | ")[1:] == ["BERT4Rec", "most popular", "popular in the last 30 days |"]
-    assert len(rows) == 6 and all(line.count("|") == 5 for line in (header, rule, *rows))
+    header, rule, *rows = metrics_table(results_of(evaluation)).splitlines()
+    assert header.split(" | ")[1:] == [
+        *("BERT4Rec", "most popular", "popular in the last 30 days", "own most frequent", "Markov chain"),
+        "best possible |",
+    ]
+    names = [row.split()[1] for row in rows]
+    accuracy = ["recall@1", "ndcg@1", "hit_rate@1", "mrr@1", "map@1", "score@1"]
+    assert names == [*accuracy, "novelty@1", "coverage@1", "gini@1"]
+    assert all(line.count("|") == 8 for line in (header, rule, *rows))
 
 
 @pytest.mark.parametrize("k", [[0], [10, 51], []])
@@ -125,14 +318,9 @@ def test_submission_is_in_the_order_of_its_file(tmp_path, id_type):
     assert not (tmp_path / "submission.csv.part").exists()
 
 
-def test_scores_agree_with_relevant_items_of_any_number(interactions, fitted):
-    split = type(fitted[1])("temporal", "2022-04-20")
+def test_the_vectorised_figures_do_not_need_a_feature_or_a_second_item():
+    interactions, split = make(EVENTS)
     processor = fit_processor(interactions, split)
-    evaluation = evaluate(make_model(processor), processor, interactions, split, k=[10], progress=False)
-    dataset = encode_evaluation(interactions, processor, split)
-    popular = popularity(interactions, processor, split.rows(interactions)["train"])
-    ranked = recommend_all(popular, dataset, processor, 10)
-    recalls = [len(set(top) & set(row)) / min(10, len(row)) for top, row in zip(ranked, dataset["relevant"])]
-    assert evaluation["results"]["most popular"]["recall@10"] == pytest.approx(np.mean(recalls))
-    assert evaluation["num_targets"] == sum(map(len, dataset["relevant"]))
-    assert pa.types.is_integer(interactions.user_ids.type)
+    results = results_of(evaluate(None, processor, interactions, split, k=[1, 2], num_rounds=0, progress=False))
+    assert "diversity@2" not in results["most popular"]
+    assert results["most popular"]["recall@1"] == {"mean": pytest.approx(1 / 3)}  # and no interval

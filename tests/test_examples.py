@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from huggingface_hub import ModelCard
@@ -57,7 +58,8 @@ def test_checkpoint_is_whole_at_the_root_of_save_dir(checkpoint):
         f"{kind}_bert4rec.py" for kind in ("configuration", "loss", "modeling", "pipeline", "processing", "ranking")
     }
     parts = {"config.json", "model.safetensors", "processor_config.json", "vocabulary.json", "README.md"}
-    assert names == code | parts
+    reports = {f"{name}.{ending}" for name in ("data", "evaluation") for ending in ("json", "png", "txt")}
+    assert names == code | parts | reports | {"evaluation_users.parquet"}
 
 
 def test_checkpoint_remembers_how_the_data_was_read(checkpoint):
@@ -73,15 +75,87 @@ def test_model_card_has_no_blanks_and_reads_back(checkpoint):
     assert "most popular" in card.text and "{{" not in card.content and str(checkpoint.parent) not in card.content
 
 
-def test_evaluation_prints_a_table_and_writes_json(checkpoint, sample_dir, tmp_path, monkeypatch, capsys):
-    output_file = tmp_path / "metrics.json"
-    arguments = ["--model_dir", checkpoint, "--data_dir", sample_dir, "--k", 5, 10, "--output_file", output_file]
+def test_evaluation_prints_a_page_and_writes_a_report(checkpoint, sample_dir, tmp_path, monkeypatch, capsys):
+    reports = tmp_path / "reports" / "new"
+    arguments = ["--model_dir", checkpoint, "--data_dir", sample_dir, "--k", 5, 10, "--output_dir", reports]
     run(monkeypatch, "evaluate_model.py", *arguments)
-    evaluation = json.loads(output_file.read_text())
+    (evaluation,) = json.loads((reports / "evaluation.json").read_text())
     printed = capsys.readouterr().out
-    assert list(evaluation["results"]) == ["BERT4Rec", "most popular", "popular in the last 30 days"]
-    assert f"{evaluation['results']['BERT4Rec']['recall@10']:.4f}" in printed
+    results = evaluation["windows"][0]["groups"]["all users"]["results"]
+    assert list(results)[0] == "BERT4Rec" and len(results) == 6 and evaluation["model"] == checkpoint.name
+    assert f"{results['BERT4Rec']['score@10']['mean']:.3f} ±" in printed
     assert "leave_one_out" in printed and "exact duplicate rows dropped" in printed
+    assert (reports / "evaluation.txt").read_text().strip() in printed
+    assert (reports / "evaluation.png").read_bytes()[:4] == b"\x89PNG"
+    run(monkeypatch, "evaluate_model.py", "--compare", reports, reports, "--output_dir", tmp_path / "compared")
+    assert "+0.0000" in capsys.readouterr().out
+    (window,) = json.loads((tmp_path / "compared" / "comparison.json").read_text())["windows"]
+    assert window["metrics"]["score@10"]["p_value"] == 1
+
+
+@pytest.fixture(scope="module")
+def origins(sample_dir, tmp_path_factory):
+    """Checkpoints of two cut-offs, each with a report of its windows."""
+    folders = []
+    for cutoff in ("2022-03-20", "2022-04-01"):
+        folders.append(tmp_path_factory.mktemp("origins") / cutoff)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            arguments = ["--split", "temporal", "--cutoff", cutoff, "--windows", "14D,14D", *SMALL, "--max_steps", 1]
+            run(monkeypatch, "train.py", "--data_dir", sample_dir, "--save_dir", folders[-1], *arguments)
+    return folders
+
+
+def test_training_leaves_reports_and_a_card_with_both_pictures(origins):
+    folder = origins[1]
+    card = ModelCard.load(folder / "README.md").text
+    assert "![By window](evaluation.png)" in card and "![What the log is like](data.png)" in card
+    for words in (
+        "| 2022-04-01..2022-04-14 |",
+        "| score@25, users of all windows |",
+        "does not safely beat",
+        "LOSES to",
+    ):
+        assert words in card
+    (evaluation,) = json.loads((folder / "evaluation.json").read_text())
+    assert [window["name"] for window in evaluation["windows"]] == ["2022-04-01..2022-04-14", "2022-04-15..2022-04-28"]
+    data = json.loads((folder / "data.json").read_text())
+    assert [target["name"] for target in data["targets"]] == [window["name"] for window in evaluation["windows"]]
+    assert all((folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG" for name in ("data", "evaluation"))
+
+
+def test_models_of_several_origins_are_evaluated_in_one_run(origins, sample_dir, tmp_path, monkeypatch, capsys):
+    arguments = ["--data_dir", sample_dir, "--windows", "14D,14D", "--output_dir", tmp_path, "--num_rounds", 20]
+    run(monkeypatch, "evaluate_model.py", "--model_dir", *origins, *arguments)
+    printed = capsys.readouterr().out
+    assert "Mean over the 2 origins" in printed
+    both = json.loads((tmp_path / "evaluation.json").read_text())
+    assert [report["model"] for report in both] == [folder.name for folder in origins]
+    for report, folder in zip(both, origins):  # as when it was trained, and apart from the other
+        (alone,) = json.loads((folder / "evaluation.json").read_text())
+        assert report["split"] == alone["split"]
+        for window, other in zip(report["windows"], alone["windows"]):
+            score, same = (
+                w["groups"]["all users"]["results"]["BERT4Rec"]["score@25"]["mean"] for w in (window, other)
+            )
+            assert window["name"] == other["name"] and score == pytest.approx(same)
+    users = pq.read_table(tmp_path / "evaluation_users.parquet")
+    assert len(set(users["split"].to_pylist())) == 2 and len(set(users["recommender"].to_pylist())) == 6
+
+
+def test_simple_rules_are_evaluated_without_a_model(sample_dir, tmp_path, monkeypatch, capsys):
+    arguments = ["--data_dir", sample_dir, "--split", "temporal", "--cutoff", "2022-04-01", "--history", "updated"]
+    run(monkeypatch, "evaluate_model.py", *arguments, "--windows", "2W,2W", "--num_rounds", 0)
+    printed = capsys.readouterr().out
+    assert "the history updated" in printed and "own most frequent" in printed and "BERT4Rec" not in printed
+
+
+def test_a_log_is_analyzed(sample_dir, tmp_path, monkeypatch, capsys):
+    arguments = ["--data_dir", sample_dir, "--output_dir", tmp_path / "data", "--split", "temporal"]
+    run(monkeypatch, "analyze.py", *arguments, "--cutoff", "2022-04-01", "--windows", "2W,2W")
+    assert (tmp_path / "data" / "data.txt").read_text().strip() in capsys.readouterr().out
+    report = json.loads((tmp_path / "data" / "data.json").read_text())
+    assert [month["month"] for month in report["months"]] == ["2022-03", "2022-04"] and len(report["targets"]) == 2
+    assert (tmp_path / "data" / "data.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_submission_has_25_ids_for_each_profile_in_the_files_order(checkpoint, sample_dir, tmp_path, monkeypatch):
@@ -205,7 +279,17 @@ def test_a_save_dir_that_holds_something_else_is_left_alone(sample_dir, tmp_path
         ("predict.py", ["--model_dir", "{checkpoint}", "--submission_file", "x.csv"], "x.csv: there is no such file"),
         ("evaluate_model.py", ["--model_dir", "{mixed}"], "they are not of the same checkpoint"),
         ("evaluate_model.py", ["--model_dir", "{checkpoint}", "--split", "none"], "none are left to evaluate"),
-        ("evaluate_model.py", ["--model-dir", "{checkpoint}", "--output_file", "no/x.json"], "cannot be written"),
+        ("evaluate_model.py", ["--model-dir", "{checkpoint}", "--output_dir", "{file}/x"], "is no folder that can be"),
+        ("evaluate_model.py", ["--model_dir", "{checkpoint}", "--windows", "1M"], "windows need a temporal split"),
+        (
+            "evaluate_model.py",
+            ["--model_dir", "{checkpoint}", "--split", "temporal", "--cutoff", "2022-03-20"],
+            "test rows are training rows of the model (leave_one_out)",
+        ),
+        ("evaluate_model.py", ["--model_dir", "{checkpoint}", "{checkpoint}"], "has the split of another model"),
+        ("evaluate_model.py", ["--compare", "{empty}"], "compare takes two folders"),
+        ("evaluate_model.py", ["--compare", "{empty}", "{empty}"], "has no evaluation_users.parquet"),
+        ("analyze.py", ["--output_dir", "{file}"], "is no folder that can be written to"),
         ("predict.py", ["--model_dir", "{checkpoint}", "--output_file", "no/x.csv"], "cannot be written"),
         ("evaluate_model.py", ["{config}"], "'learning' is no argument of this script"),
     ],
@@ -225,6 +309,7 @@ def test_bad_checkpoints_and_requests_are_refused(
         "mixed": mixed,
         "checkpoint": checkpoint,
         "config": tmp_path / "config.yaml",
+        "file": tmp_path / "config.yaml",
     }
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as error:

@@ -236,7 +236,8 @@ def test_training_is_pushed_and_gone_on_with(sample_dir, users, tmp_path):
             text = server.files(name)["README.md"].decode()
             assert text.count(f'"{name}"') == 5 and '"two' not in text and "{{" not in text
         assert '"user/' not in (tmp_path / "home" / "two" / "README.md").read_text()
-    assert set(files) - {".gitattributes"} == MODEL | PROCESSOR | {"README.md"}
+    pictures = {"data.png", "evaluation.png"}
+    assert set(files) - {".gitattributes"} == MODEL | PROCESSOR | pictures | {"README.md"}
     card = ModelCard(files["README.md"].decode())
     assert "most popular" in card.text and 'model="user/one"' in card.text
     one, two = (load_checkpoint(str(tmp_path / "home" / name))[1] for name in ("one", "two"))

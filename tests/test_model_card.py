@@ -24,7 +24,7 @@ def written(interactions, fitted, tmp_path, monkeypatch):
         make_arguments("model"),
         make_collator(processor, mlm_probability=0.35),
         encode_training(interactions, processor, split),
-        evaluate(model, processor, interactions, split, k=(5, 10), progress=False),
+        evaluate(model, processor, interactions, split, k=(5, 10), progress=False).report,
         license="apache-2.0",
         tags=["video"],
     )
@@ -37,7 +37,8 @@ def test_the_metadata_reads_back(written, interactions, fitted):
     assert data.tags == ["recommender-system", "sequential-recommendation", "bert4rec", "video"]
     values = {result.metric_type: result.metric_value for result in data.eval_results}
     expected = evaluate(make_model(fitted[0]), *(fitted[0], interactions, fitted[1]), k=(5, 10), progress=False)
-    assert values == {name: round(value, 4) for name, value in expected["results"]["BERT4Rec"].items()}
+    expected = expected.report["windows"][0]["groups"]["all users"]["results"]["BERT4Rec"]
+    assert values == {name: round(figure["mean"], 4) for name, figure in expected.items()}
     assert {result.dataset_name for result in data.eval_results} == {"training log, split leave_one_out"}
     assert ModelCardData(**data.to_dict()).to_dict() == data.to_dict()
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bert4rec_hf import DataArguments, DataError, Interactions, Split
-from bert4rec_hf.splits import history_and_targets, k_core
+from bert4rec_hf import DataArguments, DataError, Interactions, Split, parse_windows
+from bert4rec_hf.splits import check_unseen, history_and_targets, k_core, training_rows
 
 
 def make_interactions(users, items=None, days=None):
@@ -26,10 +26,10 @@ def test_leave_one_out_holds_out_the_last_two_events_of_each_user():
 
 
 def test_history_ends_where_the_targets_begin():
-    rows = Split("leave_one_out").rows(make_interactions([0] * 5))
-    history, targets = history_and_targets(rows, "validation")
+    interactions, split = make_interactions([0] * 5), Split("leave_one_out")
+    history, targets = history_and_targets(interactions, split, "validation")
     assert history.tolist() == [1, 1, 1, 0, 0] and targets.tolist() == [0, 0, 0, 1, 0]
-    history, targets = history_and_targets(rows, "test")
+    history, targets = history_and_targets(interactions, split, "test")
     assert history.tolist() == [1, 1, 1, 1, 0] and targets.tolist() == [0, 0, 0, 0, 1]
 
 
@@ -81,10 +81,64 @@ def test_k_core_looks_at_training_rows_until_nothing_changes():
         (lambda: Split("temporal", "April"), "not 'April'"),
         (lambda: Split("random"), "split is 'random'"),
         (lambda: Split("temporal", "2022-04-01", -1), "validation_days is -1"),
-        (lambda: Split("temporal", "1960-01-01").rows(make_interactions([0])), "the log runs from 1970-01-01"),
+        (lambda: training_rows(make_interactions([0]), Split("temporal", "1960-01-01")), "runs from 1970-01-01"),
         (lambda: k_core(make_interactions([0, 1]), np.ones(2, dtype=bool), 2), "nobody is left"),
     ],
 )
 def test_a_split_that_cannot_be_made_is_refused(make, words):
     with pytest.raises(DataError, match=words):
         make()
+
+
+APRIL = Split("temporal", "2022-04-01")
+
+
+@pytest.mark.parametrize(
+    "cutoff, text, ends",
+    [
+        ("2022-04-01", "1M,1M,1M", ["2022-05-01", "2022-06-01", "2022-07-01"]),
+        ("2022-01-31", "1M,1M,1m", ["2022-02-28", "2022-03-31", "2022-04-30"]),  # no drift by short months
+        ("2022-04-01", "14, 2W,10D", ["2022-04-15", "2022-04-29", "2022-05-09"]),
+        ("2021-12-15", "1M,3D,1M", ["2022-01-15", "2022-01-18", "2022-02-18"]),
+    ],
+)
+def test_windows_follow_each_other(cutoff, text, ends):
+    windows = parse_windows(text, Split("temporal", cutoff))
+    assert [str(np.datetime64(window.end, "D")) for window in windows] == ends
+    starts = [cutoff, *ends[:-1]]
+    assert [str(np.datetime64(window.first, "D")) for window in windows] == starts
+    assert windows[0].name == f"{cutoff}..{np.datetime64(ends[0]) - 1}"
+
+
+@pytest.mark.parametrize("text", ["", "1Y", "M", "0M", "1M,,1M", "-3", "1.5M", "a"])
+def test_windows_that_are_none_are_refused(text):
+    with pytest.raises(DataError, match="give lengths such as 1M,1M,1M"):
+        parse_windows(text, APRIL)
+
+
+def test_windows_need_a_cut_off():
+    assert parse_windows(None, Split("leave_one_out")) is None
+    with pytest.raises(DataError, match="windows need a temporal split, and this one is leave_one_out"):
+        parse_windows("1M", Split("leave_one_out"))
+
+
+def test_windows_divide_the_test_rows(interactions):
+    windows = parse_windows("10D,10D,2M", APRIL)
+    rows = np.stack([history_and_targets(interactions, APRIL, "test", window)[1] for window in windows])
+    assert (rows.sum(0) == APRIL.rows(interactions)["test"]).all()
+    frozen, updated = (
+        history_and_targets(interactions, APRIL, "test", windows[1], update) for update in (False, True)
+    )
+    assert (frozen[1] == updated[1]).all() and (frozen[0] == APRIL.rows(interactions)["train"]).all()
+    assert (updated[0] == (interactions.day < windows[1].first)).all() and updated[0].sum() > frozen[0].sum()
+
+
+def test_training_rows_among_the_targets_are_named(interactions):
+    targets = APRIL.rows(interactions)["test"]
+    check_unseen(interactions, APRIL, targets)
+    check_unseen(interactions, Split("temporal", "2022-03-01"), targets)
+    with pytest.raises(DataError) as error:
+        check_unseen(interactions, Split("temporal", "2022-04-02"), targets)
+    first = np.flatnonzero(targets & (interactions.day == APRIL.cutoff_day()))[0]
+    user = interactions.user_ids[int(interactions.user[first])].as_py()
+    assert f"user {user}, item" in str(error.value) and "2022-04-01;" in str(error.value)

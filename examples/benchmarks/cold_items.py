@@ -135,9 +135,12 @@ def main():
         "BERT4Rec": ranking_scores(ranked, targets, args.k),
         "most watched, in hindsight": ranking_scores(np.tile(most_watched[:k], (len(users), 1)), targets, args.k),
     }
-    results = {name: {metric: float(np.mean(v)) for metric, v in scores.items()} for name, scores in results.items()}
+    results = {
+        name: {metric: {"mean": float(np.mean(values))} for metric, values in scores.items()}
+        for name, scores in results.items()
+    }
     print(f"{len(added)} withheld items, {len(users)} users, {len(warm):,} of {len(interactions):,} events trained")
-    print(metrics_table({"results": results}))
+    print(metrics_table(results))
     print(f"by chance, recall: {', '.join(f'{n / args.num_cold:.4f} at {n}' for n in args.k)}")
     if args.output_file:
         with open(args.output_file, "w", encoding="utf-8") as file:

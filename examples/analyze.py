@@ -1,0 +1,48 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""
+What a log is like, before anything is trained on it: activity, repeats, how catalogue and tastes move, and what of the
+test rows training cannot know.
+
+    python examples/analyze.py --data_dir ./data --split temporal --cutoff 2022-04-01 --output_dir ./reports/data
+
+Prints a page, and writes it with JSON and a picture (data.txt, data.json, data.png) into --output_dir.
+"""
+
+from dataclasses import dataclass, field
+
+from bert4rec_hf import (
+    DataArguments,
+    Split,
+    analyze,
+    check_report_dir,
+    parse_arguments,
+    parse_windows,
+    read_interactions,
+    run,
+    write_data_report,
+)
+
+
+@dataclass
+class AnalysisArguments:
+    """Where the report goes, and what of the test rows is looked at apart."""
+
+    output_dir: str = field(metadata={"help": "Folder of the report."})
+    windows: str | None = field(
+        default=None, metadata={"help": "Windows of a temporal split, from the cut-off on, as in 1M,1M or 14D,14D."}
+    )
+
+
+def main():
+    args, data_args, split = parse_arguments(AnalysisArguments, DataArguments, Split, description=__doc__)
+    check_report_dir(args.output_dir)
+    windows = parse_windows(args.windows, split)
+    interactions = read_interactions(data_args)
+    report = analyze(interactions, split, windows)
+    print(interactions.summary())
+    print(write_data_report(args.output_dir, report))
+    print(f"written to {args.output_dir}")
+
+
+if __name__ == "__main__":
+    run(main)
