@@ -49,10 +49,12 @@ def resampled_exposure(ranked: np.ndarray, num_items: int, num_rounds: int = 100
     starts = torch.from_numpy(np.searchsorted(ranked.ravel()[order], np.arange(num_items)))
     users = torch.from_numpy(order // k)
     rounds = []
+    at_once = max(1, 2**24 // num_items)
     for weights in draw_users(num_users, num_rounds, seed):
-        weights = torch.from_numpy(weights.T.astype(np.float32, order="C"))
-        exposure = torch.nn.functional.embedding_bag(users, weights, starts, mode="sum")  # of each item
-        rounds.append(coverage_and_gini(exposure.T.numpy()))
+        for start in range(0, len(weights), at_once):
+            of_users = torch.from_numpy(weights[start : start + at_once].T.astype(np.float32, order="C"))
+            exposure = torch.nn.functional.embedding_bag(users, of_users, starts, mode="sum")  # of each item
+            rounds.append(coverage_and_gini(exposure.T.numpy()))
     return np.concatenate(rounds)
 
 

@@ -170,13 +170,10 @@ def evaluate(
         check_k(k, processor, dataset, exclude_seen)
     ranked = {}
     for name, (recommend, device) in recommenders.items():
-        description = f"ranking {name}" if progress else None
-        lists = {
-            dataset: recommend_all(
-                recommend, dataset, processor, max(k), exclude_seen, batch_size, device, description
-            )
-            for dataset in dict.fromkeys(asked)
-        }
+        # A rule scores each item for each user, whatever the size of the catalogue.
+        at_once = batch_size if name == MODEL else max(1, min(batch_size, 2**24 // processor.vocab_size))
+        how = (processor, max(k), exclude_seen, at_once, device, f"ranking {name}" if progress else None)
+        lists = {dataset: recommend_all(recommend, dataset, *how) for dataset in dict.fromkeys(asked)}
         ranked[name] = [
             lists[other][np.searchsorted(_rows(other), _rows(dataset))] for other, dataset in zip(asked, datasets)
         ]

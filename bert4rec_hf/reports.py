@@ -192,23 +192,22 @@ def baselines_of(window: dict) -> list[str]:
 
 
 def verdicts(report: dict) -> list[str]:
-    """For each window in which the model does not beat a baseline for sure a line that says so, by score@k."""
+    """For each window in which the model does not beat each baseline for sure a line that says so, by score@k."""
     lines = []
     metric = f"score@{max(report['k'])}"
     for window in report["windows"]:
-        for group, figures in window["groups"].items():
-            for name, leads in figures["against"].items():
-                lead = leads[metric]
-                low, high = lead.get("low", lead["mean"]), lead.get("high", lead["mean"])
-                if lead["mean"] is None or low > 0:
-                    continue
-                how = "LOSES to" if lead["mean"] < 0 else "is ahead of"
-                doubt = ", which may be chance" if high > 0 else ""
-                lines.append(
-                    f"{window['name']}, {group}: {MODEL} {how} '{name}'{doubt}; {metric} "
-                    f"{_mean(window, MODEL, metric, group):.4f} : {_mean(window, name, metric, group):.4f} "
-                    f"(difference {lead['mean']:+.4f}, 95% {low:+.4f} to {high:+.4f})"
+        behind = {"LOSES to": [], "may be no better than": []}
+        for name, leads in window["groups"][ALL_USERS]["against"].items():
+            lead = leads[metric]
+            low, high = lead.get("low", lead["mean"]), lead.get("high", lead["mean"])
+            if low <= 0:
+                how = "LOSES to" if high < 0 else "may be no better than"
+                behind[how].append(
+                    f"{name} {_mean(window, name, metric):.3f} ({lead['mean']:+.3f}, 95% {low:+.3f} to {high:+.3f})"
                 )
+        if any(behind.values()):
+            parts = [f"{how} {', '.join(names)}" for how, names in behind.items() if names]
+            lines.append(f"{window['name']}: {MODEL} {_mean(window, MODEL, metric):.3f} {'; '.join(parts)}")
     return lines
 
 
@@ -257,7 +256,7 @@ def _one_evaluation(report: dict) -> str:
             "the model's catalogue)."
         )
     if who:
-        lines += ["", "Beside simple rules"]
+        lines += ["", f"Beside simple rules (score@{k})"]
         lines += [f"  {line}" for line in verdicts(report)] or ["  Ahead of each of them in each window."]
     for group in first["groups"]:
         lines += ["", windows_table(report, group)]
