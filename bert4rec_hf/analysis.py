@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """What a log is like, before anything is trained on it."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,8 +54,8 @@ def analyze(interactions: Interactions, split: Split, windows: Sequence[Window] 
         "events_per_user": _distribution(of_user) | {"gini": float(coverage_and_gini(of_user.astype(float))[1])},
         "events_per_item": _distribution(of_item) | {"gini": float(coverage_and_gini(of_item.astype(float))[1])},
         "top_items": {
-            f"{share:.0%}": float(popular[: -(-len(popular) * share // 1).astype(int)].sum() / len(user))
-            for share in (np.float64(0.01), np.float64(0.1))
+            f"{share:.0%}": float(popular[: math.ceil(share * len(popular))].sum() / len(user))
+            for share in (0.01, 0.1)
         },
         "repeat_share": float(is_repeat.mean()),
         "sessions": {
@@ -121,13 +122,14 @@ def _targets(interactions: Interactions, split: Split, windows: Sequence[Window]
     train, keep_user, _ = training_rows(interactions, split)
     known = np.zeros(len(interactions.item_ids), dtype=bool)
     known[interactions.item[train]] = True
+    history, targets = history_and_targets(interactions, split, "test")
+    targets = targets & keep_user[interactions.user]
+    size = np.int64(len(interactions.item_ids))
+    pairs = interactions.user * size + interactions.item
+    seen = np.sort(pairs[history])
     results = []
     for window in windows or [None]:
-        history, targets = history_and_targets(interactions, split, "test", window)
-        targets &= keep_user[interactions.user]
-        size = np.int64(len(interactions.item_ids))
-        wanted = np.unique(interactions.user[targets] * size + interactions.item[targets])
-        seen = np.unique(interactions.user[history] * size + interactions.item[history])
+        wanted = np.unique(pairs[targets & window.rows(interactions) if window else targets])
         users = np.unique(wanted // size)
         repeats = np.append(seen, -1)[np.searchsorted(seen, wanted)] == wanted
         shares = (repeats, ~known[wanted % size], ~np.isin(users, interactions.user[history]))

@@ -168,9 +168,8 @@ def encode_training(interactions: Interactions, processor: Bert4RecProcessor, sp
     if processor.unknown_items == "unk":  # UNK is learnt from the items below min_events
         train = split.rows(interactions)["train"] & np.isin(interactions.user, users)
     length = np.bincount(interactions.user[train], minlength=len(interactions.user_ids))[users]
-    dataset = _encode(interactions, processor, train, users, length=length)
     # A row keeps its draws, whoever else comes to the log after the training rows.
-    return dataset.remove_columns("row").add_column("row", np.arange(len(dataset)))
+    return _encode(interactions, processor, train, users, row=np.arange(len(users)), length=length)
 
 
 def encode_evaluation(

@@ -28,7 +28,8 @@ from .splits import Split, Window, training_rows
 from .tables import DataError, ids_as
 
 
-MODEL, CEILING, ALL_USERS = "BERT4Rec", "best possible", "all users"
+MODEL, CEILING = "BERT4Rec", "best possible"
+ALL_USERS, PANEL = "all users", "users of all windows"
 
 
 def check_k(
@@ -108,7 +109,8 @@ class Evaluation:
             history, and that are outside the vocabulary), and `"groups"`: for groups of users `"num_users"`,
             `"results"` (for each recommender and metric `"mean"`, `"low"` and `"high"`) and `"against"` (the same for
             the model's lead over each baseline).
-        users (`pa.Table`): a row a window, recommender and user, with a column a metric.
+        users (`pa.Table`): a row a window, recommender and user, with a column a metric; `"origin"` (a cut-off, or the
+            name of another split) tells the windows of several evaluations apart.
     """
 
     report: dict
@@ -192,7 +194,7 @@ def evaluate(
         if not targets.num_history.all():
             groups["users with history"] = targets.num_history > 0
         if len(windows) > 1:
-            groups["users of all windows"] = np.isin(users, everywhere)
+            groups[PANEL] = np.isin(users, everywhere)
         figures = {name: _figures(scores, group, num_rounds, seed) for name, group in groups.items() if group.any()}
         of_all = figures[ALL_USERS]["results"]
         for name, lists in ranked.items():
@@ -202,6 +204,8 @@ def evaluate(
         name = window.name if window else subset
         report.append({"name": name, **targets.describe(), "groups": figures})
         known = {
+            "split": pa.array([str(split)] * len(users)).dictionary_encode(),
+            "origin": pa.array([split.cutoff if split.split == "temporal" else split.split] * len(users)),
             "window": pa.array([name] * len(users)).dictionary_encode(),
             "user": interactions.user_ids.take(pa.array(users)),
             "of_all_windows": np.isin(users, everywhere),
@@ -370,27 +374,29 @@ def compare(users_a: pa.Table, users_b: pa.Table, num_rounds: int = 1000, seed: 
         users_a, users_b (`pa.Table`): `users` of two [`Evaluation`]s.
 
     Returns:
-        `list[dict]`: for each window `"name"`, `"num_users"`, `"left_out"` (users of one of the two only) and
-        `"metrics"`: for each `"a"`, `"b"` and the `"difference"` b - a (each with `"mean"`, `"low"`, `"high"`), and
-        `"p_value"`, after Holm's correction over the windows.
+        `list[dict]`: for each window `"origin"`, `"name"`, `"num_users"`, `"left_out"` (users of one of the two only)
+        and `"metrics"`: for each `"a"`, `"b"` and the `"difference"` b - a (each with `"mean"`, `"low"`, `"high"`),
+        and `"p_value"`, after Holm's correction over the windows.
 
     Raises:
         `DataError`: if they have no window or no metric in common, or a user's targets differ.
     """
     tables = [table.filter(pc.equal(table["recommender"].cast(pa.string()), MODEL)) for table in (users_a, users_b)]
     names = [name for name in tables[0].column_names if "@" in name and name in tables[1].column_names]
-    windows = [pc.unique(table["window"].cast(pa.string())).to_pylist() for table in tables]
+    windows = [
+        list(dict.fromkeys(zip(*(table[name].to_pylist() for name in ("origin", "window"))))) for table in tables
+    ]
     windows = [window for window in windows[0] if window in windows[1]]
     if not names or not windows:
         raise DataError("the two runs have no metric or no window of a model in common; evaluate both alike.")
-    results = []
-    for window in windows:
-        a, b = (table.filter(pc.equal(table["window"].cast(pa.string()), window)) for table in tables)
+    results, p_values = [], []
+    for origin, window in windows:
+        in_window = (pc.field("origin") == origin) & (pc.field("window").cast(pa.string()) == window)
+        a, b = (table.filter(in_window) for table in tables)
         users = [table["user"].combine_chunks() for table in (a, b)]
         users = [ids.cast(pa.string()) for ids in users] if users[0].type != users[1].type else users
         places = pc.index_in(users[0], users[1])
-        both = places.is_valid()
-        a, b = a.filter(both), b.take(places.drop_null())
+        a, b = a.filter(places.is_valid()), b.take(places.drop_null())
         if not len(a):
             raise DataError(f"the two runs have no user in common in {window}.")
         if not a["num_targets"].equals(b["num_targets"]):
@@ -412,9 +418,11 @@ def compare(users_a: pa.Table, users_b: pa.Table, num_rounds: int = 1000, seed: 
             }
         metrics = {name: {part: figure[name] for part, figure in figures.items()} for name in names}
         left_out = len(users[0]) + len(users[1]) - 2 * len(a)
-        results.append({"name": window, "num_users": len(a), "left_out": left_out, "metrics": metrics})
-        results[-1]["p"] = p_value(difference)
-    for name, corrected in zip(names, map(holm, np.stack([result.pop("p") for result in results], axis=1))):
+        results.append(
+            {"origin": origin, "name": window, "num_users": len(a), "left_out": left_out, "metrics": metrics}
+        )
+        p_values.append(p_value(difference))
+    for name, corrected in zip(names, map(holm, np.stack(p_values, axis=1))):
         for result, p in zip(results, corrected):
             result["metrics"][name]["p_value"] = float(p)
     return results

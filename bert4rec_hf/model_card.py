@@ -130,7 +130,7 @@ def _results(evaluation: dict | None) -> str:
     ]
     if len(windows) > 1:
         parts += [windows_table(evaluation, group) for group in first["groups"]]
-    behind = verdicts(evaluation) if "k" in evaluation else []
+    behind = verdicts(evaluation)
     if behind:
         parts.append(
             "\n".join(["Where it does not safely beat a simple rule:", "", *(f"- {line}" for line in behind)])

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers.utils import logging
 
-from .evaluation import ALL_USERS, CEILING, MODEL, Evaluation
+from .evaluation import ALL_USERS, CEILING, MODEL, PANEL, Evaluation
 from .tables import DataError
 
 
@@ -55,14 +55,8 @@ def write_evaluation_report(folder: str, evaluations: Sequence[Evaluation]) -> s
     reports = [evaluation.report for evaluation in evaluations]
     text = evaluation_text(reports)
     write_report(folder, MODEL_REPORT, reports, text, lambda figure: draw_evaluation(figure, reports))
-    # A window is named by its days; two origins may share one.
-    tables = [
-        table.users.add_column(0, "split", pa.array([table.report["split"]] * len(table.users)).dictionary_encode())
-        for table in evaluations
-    ]
-    pq.write_table(
-        pa.concat_tables(tables, promote_options="default").unify_dictionaries(), os.path.join(folder, USERS_FILE)
-    )
+    users = pa.concat_tables([evaluation.users for evaluation in evaluations], promote_options="default")
+    pq.write_table(users.unify_dictionaries(), os.path.join(folder, USERS_FILE))
     return text
 
 
@@ -85,10 +79,10 @@ def read_users(folder: str) -> pa.Table:
 def data_text(report: dict) -> str:
     """The report of [`analyze`] as a page of text."""
 
-    def spread(values: dict | None, digits: int = 0) -> str:
+    def spread(values: dict | None) -> str:
         if values is None:
             return "none"
-        quantiles = ", ".join(f"{name} {values[name]:,.{digits}f}" for name in ("10%", "median", "90%", "max"))
+        quantiles = ", ".join(f"{name} {values[name]:,.0f}" for name in ("10%", "median", "90%", "max"))
         return f"{quantiles}; mean {values['mean']:,.1f}"
 
     sessions = report["sessions"]
@@ -186,9 +180,9 @@ def _number(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.3f}"
 
 
-def baselines_of(window: dict) -> list[str]:
-    """The names of the baselines of a window."""
-    return [name for name in window["groups"][ALL_USERS]["results"] if name not in (MODEL, CEILING)]
+def recommenders_of(report: dict) -> list[str]:
+    """The names of what was evaluated, the model first, if there was one."""
+    return [name for name in report["windows"][0]["groups"][ALL_USERS]["results"] if name != CEILING]
 
 
 def verdicts(report: dict) -> list[str]:
@@ -236,8 +230,7 @@ def evaluation_text(reports: Sequence[dict]) -> str:
 
 
 def _one_evaluation(report: dict) -> str:
-    windows, k = report["windows"], max(report["k"])
-    who = MODEL if MODEL in windows[0]["groups"][ALL_USERS]["results"] else None
+    windows, k, names = report["windows"], max(report["k"]), recommenders_of(report)
     first = windows[0]
     lines = [
         f"{report.get('model') or 'Baselines'}: trained under the split {report['split']}, {report['subset']} rows"
@@ -246,7 +239,7 @@ def _one_evaluation(report: dict) -> str:
         "had before.",
         "",
     ]
-    shown = who or max(baselines_of(first), key=lambda name: _mean(first, name, f"score@{k}"))
+    shown = MODEL if MODEL in names else max(names, key=lambda name: _mean(first, name, f"score@{k}"))
     lines.append(f"In short ({shown})")
     for window in windows:
         lines.append(
@@ -255,15 +248,15 @@ def _one_evaluation(report: dict) -> str:
             f"list would hold {_mean(window, CEILING, f'recall@{k}'):.0%} ({window['unknown_targets']:.1%} is not in "
             "the model's catalogue)."
         )
-    if who:
+    if MODEL in names:
         lines += ["", f"Beside simple rules (score@{k})"]
         lines += [f"  {line}" for line in verdicts(report)] or ["  Ahead of each of them in each window."]
     for group in first["groups"]:
         lines += ["", windows_table(report, group)]
     if len(windows) > 1:
-        lines += ["", f"What is left of score@{k} in the last window, of the first (users of all windows)"]
-        for name in ([who] if who else []) + baselines_of(first):
-            scores = [_mean(window, name, f"score@{k}", "users of all windows") for window in (first, windows[-1])]
+        lines += ["", f"What is left of score@{k} in the last window, of the first ({PANEL})"]
+        for name in names:
+            scores = [_mean(window, name, f"score@{k}", PANEL) for window in (first, windows[-1])]
             lines.append(f"  {name}: {scores[1] / scores[0]:.0%}" if scores[0] else f"  {name}: nothing of nothing")
     lines += ["", f"What is found (recall@{k}) of what the user had before, and of what is new to the user"]
     for window in windows:
@@ -272,7 +265,7 @@ def _one_evaluation(report: dict) -> str:
             f"  {window['name']} ({window['repeat_targets']:.0%} had before, {of_new:.0%} new): "
             + ", ".join(
                 name + "".join(f" {_number(_mean(window, name, f'{kind}_recall@{k}'))}" for kind in ("repeat", "new"))
-                for name in ([who] if who else []) + baselines_of(window)
+                for name in names
             )
         )
     lines += [
@@ -280,7 +273,7 @@ def _one_evaluation(report: dict) -> str:
         f"The lists of {first['name']}: share of the catalogue recommended to anyone, Gini index of how often",
     ]
     lines += ["  (1: a few items take it all), novelty in bits, diversity of a list's features (0 to 1)"]
-    for name in ([who] if who else []) + baselines_of(first):
+    for name in names:
         figures = (_mean(first, name, f"{metric}@{k}") for metric in ("coverage", "gini", "novelty", "diversity"))
         lines.append(f"  {name}: " + ", ".join(map(_number, figures)))
     lines += [
@@ -294,17 +287,14 @@ def _one_evaluation(report: dict) -> str:
 
 def _over_origins(reports: Sequence[dict]) -> str:
     """The windows as far from their origins, averaged over these."""
-    most = max(len(report["windows"]) for report in reports)
     if len(reports) == 1:
         return ""
     lines = ["", "", f"Mean over the {len(reports)} origins, by windows ahead"]
-    for ahead in range(most):
-        windows = [(report, report["windows"][ahead]) for report in reports if len(report["windows"]) > ahead]
-        names = [name for name in windows[0][1]["groups"][ALL_USERS]["results"] if name != CEILING]
-        means = {
-            name: np.mean([_mean(window, name, f"score@{max(report['k'])}") for report, window in windows])
-            for name in names
-        }
+    metric = f"score@{max(reports[0]['k'])}"
+    for ahead in range(max(len(report["windows"]) for report in reports)):
+        windows = [report["windows"][ahead] for report in reports if len(report["windows"]) > ahead]
+        names = recommenders_of(reports[0])
+        means = {name: np.mean([_mean(window, name, metric) for window in windows]) for name in names}
         lines.append(f"  {ahead + 1}: " + ", ".join(f"{name} {mean:.4f}" for name, mean in means.items()))
     return "\n".join(lines)
 
@@ -314,20 +304,17 @@ def draw_evaluation(figure, reports: Sequence[dict]):
     axes = figure.subplots(2, 2).ravel()
     k = max(reports[0]["k"])
     score = f"score@{k}"
-    panel = "users of all windows"
     several = len(reports[0]["windows"]) > 1
     panels = [
         (axes[0], ALL_USERS, score, f"{score}, {ALL_USERS}"),
-        (axes[1], panel if several else ALL_USERS, score if several else f"ndcg@{k}", None),
+        (axes[1], PANEL if several else ALL_USERS, score if several else f"ndcg@{k}", None),
         (axes[2], ALL_USERS, f"repeat_recall@{k}", f"recall@{k} of what the user had before"),
         (axes[3], ALL_USERS, f"new_recall@{k}", f"recall@{k} of what is new to the user"),
     ]
-    order = list(dict.fromkeys(window["name"] for report in reports for window in report["windows"]))
-    order.sort()
+    order = sorted({window["name"] for report in reports for window in report["windows"]})
     for ax, group, metric, title in panels:
         for number, report in enumerate(reports):
-            names = [*([MODEL] if MODEL in report["windows"][0]["groups"][ALL_USERS]["results"] else [])]
-            names += baselines_of(report["windows"][0])
+            names = recommenders_of(report)
             for place, name in enumerate(names):
                 points = [
                     (order.index(window["name"]), window["groups"][group]["results"][name][metric])
@@ -364,7 +351,7 @@ def comparison_text(results: Sequence[dict], a: str, b: str, k: int | None = Non
     lines = [f"a: {a}", f"b: {b}"]
     for window in results:
         left_out = f" ({window['left_out']:,} of one run only, left out)" if window["left_out"] else ""
-        lines += ["", f"{window['name']}, {window['num_users']:,} users{left_out}"]
+        lines += ["", f"{window['name']}, origin {window['origin']}, {window['num_users']:,} users{left_out}"]
         lines.append(f"  {'':{width}} {'a':>8} {'b':>8} {'b - a':>9} {'95% of it':>20} {'p (Holm)':>9}")
         for name in names:
             figures = window["metrics"][name]

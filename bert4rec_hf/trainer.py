@@ -175,8 +175,10 @@ class Bert4RecTrainer(Trainer):
         if evaluation is None and validated and isinstance(self.eval_dataset, Dataset):
             metrics = {name.removeprefix("eval_"): {"mean": v} for name, v in validated[-1].items() if "@" in name}
             targets = Targets(self.eval_dataset, self.processing_class).describe()
-            groups = {ALL_USERS: {"num_users": len(self.eval_dataset), "results": {MODEL: metrics}}}
+            figures = {"num_users": len(self.eval_dataset), "results": {MODEL: metrics}, "against": {}}
+            groups = {ALL_USERS: figures}
             evaluation = {
+                "k": list(self.k),
                 "subset": "validation",
                 "exclude_seen": self.exclude_seen,
                 "windows": [{"name": "validation", **targets, "groups": groups}],

@@ -201,6 +201,8 @@ def main():
     for subset in ["validation"] * args.do_eval + ["test"] * (split.split != "none"):
         held_out[subset] = encode_evaluation(interactions, processor, split, subset)
         check_k(args.k, processor, held_out[subset], args.exclude_seen)
+    for window in windows or []:  # one without rows is refused now, not after the training
+        encode_evaluation(interactions, processor, split, window=window)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first
         print(interactions.summary())
         print(f"{len(train_dataset)} users and {len(processor.vocabulary['item_ids'])} items train, split {split}")

@@ -264,6 +264,32 @@ def test_two_runs_are_compared_user_by_user():
         compare(users[0], users[1].drop_columns([name for name in users[1].column_names if "@" in name]))
 
 
+def test_origins_that_share_a_window_are_compared_apart():
+    interactions, _, _ = random_log()
+    runs = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        tables = []
+        for cutoff, windows in (("2022-03-01", "1M,1M"), ("2022-04-01", "1M")):
+            split = Split("temporal", cutoff)
+            processor = fit_processor(interactions, split)
+            windows = parse_windows(windows, split)
+            model = make_model(processor)
+            torch.nn.init.normal_(model.decoder.bias)
+            tables.append(
+                evaluate(model, processor, interactions, split, k=[5], windows=windows, progress=False).users
+            )
+        runs.append(tables)
+    together = compare(*(pa.concat_tables(tables, promote_options="default") for tables in runs))
+    apart = [window for tables in zip(*runs) for window in compare(*tables)]
+    assert [window["origin"] for window in together] == ["2022-03-01", "2022-03-01", "2022-04-01"]
+    assert together[1]["name"] == together[2]["name"]
+    for one, other in zip(together, apart):
+        for metric in ("recall@5", "score@5"):  # p-values are corrected for the number of windows
+            one_figures, other_figures = (window["metrics"][metric] for window in (one, other))
+            assert one_figures["difference"] == other_figures["difference"] and one["num_users"] == other["num_users"]
+
+
 def test_table_has_a_column_for_each_recommender():
     interactions, split = make(EVENTS)
     processor = fit_processor(interactions, split)

@@ -237,6 +237,10 @@ def bad_data(folder, file, content):
         (None, None, ["--max_length", 1], "max_length is 1; it must be at least 2"),
         (None, None, ["--split", "temporal"], "a temporal split needs --cutoff"),
         (None, None, ["--split", "temporal", "--cutoff", "2030-01-01"], "no test rows"),
+        (
+            *(None, None, ["--split", "temporal", "--cutoff", "2022-04-01", "--windows", "1M,1M"]),
+            "no test rows under the split temporal, cut-off 2022-04-01, 0 validation days in 2022-05-01..2022-05-31",
+        ),
         (None, None, ["--k", 110, "--exclude_seen"], "has not seen"),
         (None, None, ["--train_batch_size", 0], "train_batch_size is 0; it must be at least 1"),
         (None, None, ["--num_layers", 0], "num_hidden_layers is 0"),
