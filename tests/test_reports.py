@@ -2,6 +2,7 @@
 import json
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 from test_evaluation import random_log
 from test_trainer import make_model
@@ -79,6 +80,9 @@ def test_reports_are_written_and_read_back(evaluation, tmp_path):
     assert text.startswith("a: first\nb: second\n") and "recall@5" in text and "recall@3" not in text
     with pytest.raises(DataError, match="nothing has no evaluation_users.parquet; make it with"):
         read_users("nothing")
+    pq.write_table(users.drop_columns("origin"), tmp_path / "b" / "evaluation_users.parquet")
+    with pytest.raises(DataError, match="has no column 'origin'; make it anew"):
+        read_users(str(tmp_path / "b"))
     (tmp_path / "b" / "evaluation_users.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="b/evaluation_users.parquet: "):
         read_users(str(tmp_path / "b"))
