@@ -41,7 +41,10 @@ CHECKPOINT_FILES = [
     CARD_NAME,
     "data.png",
     "evaluation.png",
-    *(f"{part}_bert4rec.py" for part in ("configuration", "loss", "modeling", "pipeline", "processing", "ranking")),
+    *(
+        f"{part}_bert4rec.py"
+        for part in ("configuration", "layers", "loss", "modeling", "pipeline", "processing", "ranking")
+    ),
 ]
 
 

@@ -55,7 +55,8 @@ def checkpoint(sample_dir, tmp_path_factory):
 def test_checkpoint_is_whole_at_the_root_of_save_dir(checkpoint):
     names = {path.name for path in checkpoint.iterdir() if path.is_file()}
     code = {
-        f"{kind}_bert4rec.py" for kind in ("configuration", "loss", "modeling", "pipeline", "processing", "ranking")
+        f"{kind}_bert4rec.py"
+        for kind in ("configuration", "layers", "loss", "modeling", "pipeline", "processing", "ranking")
     }
     parts = {"config.json", "model.safetensors", "processor_config.json", "vocabulary.json", "README.md"}
     reports = {f"{name}.{ending}" for name in ("data", "evaluation") for ending in ("json", "png", "txt")}

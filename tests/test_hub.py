@@ -24,7 +24,10 @@ from bert4rec_hf import Bert4RecForMaskedLM, DataError, load_checkpoint
 
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-CODE = {f"{kind}_bert4rec.py" for kind in ("configuration", "loss", "modeling", "pipeline", "processing", "ranking")}
+CODE = {
+    f"{kind}_bert4rec.py"
+    for kind in ("configuration", "layers", "loss", "modeling", "pipeline", "processing", "ranking")
+}
 MODEL = {"config.json", "model.safetensors", *CODE}
 PROCESSOR = {"processor_config.json", "vocabulary.json", *CODE}
 SHARED = ["*.safetensors", "*.json", "*.md", "*.png", "*.py", ".gitattributes"]

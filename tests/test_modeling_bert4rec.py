@@ -15,7 +15,8 @@ from bert4rec_hf import (
     Bert4RecPreTrainedModel,
     DataCollatorForItemMasking,
 )
-from bert4rec_hf.modeling_bert4rec import Bert4RecDropout, positions_from_the_newest
+from bert4rec_hf.layers_bert4rec import Bert4RecDropout
+from bert4rec_hf.modeling_bert4rec import positions_from_the_newest
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from bert4rec_hf import (
     Split,
     encode_training,
     fit_processor,
-    modeling_bert4rec,
+    layers_bert4rec,
     parse_arguments,
     read_interactions,
     run,
@@ -88,12 +88,12 @@ def main():
 
     def seconds_a_pass(config=None, dropout=None, random_rows=False, pieces=1, checkpointing=False, bf16=False, **how):
         torch.manual_seed(0)
-        kept = modeling_bert4rec.Bert4RecDropout
-        modeling_bert4rec.Bert4RecDropout = dropout or kept
+        kept = layers_bert4rec.Bert4RecDropout
+        layers_bert4rec.Bert4RecDropout = dropout or kept
         try:
             model = make_model(args, processor, **(config or {})).train()
         finally:
-            modeling_bert4rec.Bert4RecDropout = kept
+            layers_bert4rec.Bert4RecDropout = kept
         if checkpointing:
             model.activation_checkpointing_enable()
         call = torch.compile(model, dynamic=True) if how.pop("compile", False) else model
