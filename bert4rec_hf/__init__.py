@@ -10,12 +10,13 @@ import sys
 __version__ = "0.1.0"
 
 _import_structure = {
-    "configuration_bert4rec": ["Bert4RecConfig"],
+    "configuration_bert4rec": ["Bert4RecConfig", "Bert4RecEnsembleConfig"],
     "modeling_bert4rec": [
         "Bert4RecForMaskedLM",
         "Bert4RecModel",
         "Bert4RecPreTrainedModel",
     ],
+    "modeling_bert4rec_ensemble": ["Bert4RecEnsembleForMaskedLM"],
     "ranking_bert4rec": ["Bert4RecRecommendationOutput"],
     "processing_bert4rec": ["Bert4RecProcessor"],
     "pipeline_bert4rec": ["ItemRecommendationPipeline"],
@@ -38,7 +39,9 @@ _import_structure = {
     "reports": ["comparison_text", "evaluation_text", "read_users", "write_data_report", "write_evaluation_report"],
     "growth": ["add_items", "load_and_grow"],
     "hub": ["load_checkpoint", "load_processor", "push_checkpoint", "push_metric"],
-    "trainer": ["Bert4RecTrainer", "check_save_dir"],
+    "selection": ["select_members"],
+    "distillation": ["Teacher"],
+    "trainer": ["Bert4RecTrainer", "EMACallback", "check_save_dir"],
     "model_card": ["write_model_card"],
     "sample_data": ["write_sample_data"],
     "arguments": ["check_output_file", "check_report_dir", "parse_arguments", "run"],
@@ -61,12 +64,19 @@ def __dir__() -> list[str]:
 # The Auto classes and `pipeline` know the model as soon as the package is imported, and importing it stays quick:
 # registering classes would load torch, so a table that transformers has not loaded yet gets its entry when it is.
 _auto_tables = {
-    "transformers.models.auto.configuration_auto": {"CONFIG_MAPPING_NAMES": "Bert4RecConfig"},
-    "transformers.models.auto.modeling_auto": {
-        "MODEL_MAPPING_NAMES": "Bert4RecModel",
-        "MODEL_FOR_MASKED_LM_MAPPING_NAMES": "Bert4RecForMaskedLM",
+    "transformers.models.auto.configuration_auto": {
+        "CONFIG_MAPPING_NAMES": {"bert4rec": "Bert4RecConfig", "bert4rec_ensemble": "Bert4RecEnsembleConfig"}
     },
-    "transformers.models.auto.processing_auto": {"PROCESSOR_MAPPING_NAMES": "Bert4RecProcessor"},
+    "transformers.models.auto.modeling_auto": {
+        "MODEL_MAPPING_NAMES": {"bert4rec": "Bert4RecModel"},
+        "MODEL_FOR_MASKED_LM_MAPPING_NAMES": {
+            "bert4rec": "Bert4RecForMaskedLM",
+            "bert4rec_ensemble": "Bert4RecEnsembleForMaskedLM",
+        },
+    },
+    "transformers.models.auto.processing_auto": {
+        "PROCESSOR_MAPPING_NAMES": dict.fromkeys(("bert4rec", "bert4rec_ensemble"), "Bert4RecProcessor")
+    },
 }
 
 
@@ -76,8 +86,8 @@ def _register(module):
         impl = f"{__name__}.pipeline_bert4rec.ItemRecommendationPipeline"
         task = {"impl": impl, "pt": (module.AutoModelForMaskedLM,), "type": "text"}
         module.PIPELINE_REGISTRY.supported_tasks["item-recommendation"] = task
-    for table, name in _auto_tables.get(module.__name__, {}).items():
-        getattr(module, table)["bert4rec"] = name
+    for table, names in _auto_tables.get(module.__name__, {}).items():
+        getattr(module, table).update(names)
 
 
 class _RegisterOnImport(importlib.abc.MetaPathFinder):
@@ -98,17 +108,22 @@ class _RegisterOnImport(importlib.abc.MetaPathFinder):
 if any(name in sys.modules for name in _auto_tables):
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoProcessor
 
-    from .configuration_bert4rec import Bert4RecConfig
+    from .configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
     from .modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecModel
+    from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
     from .processing_bert4rec import Bert4RecProcessor
 
     AutoConfig.register("bert4rec", Bert4RecConfig)
     AutoModel.register(Bert4RecConfig, Bert4RecModel)
     AutoModelForMaskedLM.register(Bert4RecConfig, Bert4RecForMaskedLM)
     AutoProcessor.register(Bert4RecConfig, Bert4RecProcessor)
+    AutoConfig.register("bert4rec_ensemble", Bert4RecEnsembleConfig)
+    AutoModelForMaskedLM.register(Bert4RecEnsembleConfig, Bert4RecEnsembleForMaskedLM)
+    AutoProcessor.register(Bert4RecEnsembleConfig, Bert4RecProcessor)
     _auto_tables.clear()
 else:
-    sys.modules["transformers.models.bert4rec"] = sys.modules[__name__]
+    for model_type in ("bert4rec", "bert4rec_ensemble"):
+        sys.modules[f"transformers.models.{model_type}"] = sys.modules[__name__]
 sys.meta_path.insert(0, _RegisterOnImport())
 if "transformers.pipelines" in sys.modules:
     _register(sys.modules["transformers.pipelines"])

@@ -5,7 +5,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import yaml
 from huggingface_hub.errors import StrictDataclassError
@@ -20,6 +20,7 @@ def parse_arguments(
     description: str | None = None,
     checkpoint: str | None = None,
     sizes: dict[str, str] | None = None,
+    args: Sequence[str] | None = None,
 ) -> tuple:
     """
     The command line as dataclasses, one of each type. A YAML or JSON file as the first argument gives defaults, and so
@@ -30,6 +31,8 @@ def parse_arguments(
             Name of the flag for a checkpoint: how it read its data and its split are defaults.
         sizes (`dict[str, str]`, *optional*):
             Flags for which the checkpoint's config has defaults, and their names there.
+        args (`Sequence[str]`, *optional*):
+            Instead of the command line.
 
     Raises:
         `DataError`: for a file that cannot be used, or a name in it that is no flag.
@@ -40,7 +43,7 @@ def parse_arguments(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # the first pass below would not know that --model_di is --model_dir
     )
-    args = sys.argv[1:]
+    args = list(sys.argv[1:] if args is None else args)
     if args and args[0].endswith((".yaml", ".yml", ".json")):
         values = _read_values(args.pop(0))
         for name in values:

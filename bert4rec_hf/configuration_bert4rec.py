@@ -29,6 +29,14 @@ CUSTOM_CODE = {
         }
     },
 }
+ENSEMBLE_CODE = {
+    **CUSTOM_CODE,
+    "auto_map": {
+        "AutoConfig": "configuration_bert4rec.Bert4RecEnsembleConfig",
+        "AutoModelForMaskedLM": "modeling_bert4rec_ensemble.Bert4RecEnsembleForMaskedLM",
+        "AutoProcessor": "processing_bert4rec.Bert4RecProcessor",
+    },
+}
 # Far beyond any use, and small enough for a config to be refused before anything is allocated for it.
 LARGEST = {
     "vocab_size": 2**31 - 1,
@@ -42,12 +50,82 @@ LARGEST = {
 CHOICES = {
     "loss": ("cross_entropy", "sampled_softmax", "gbce"),
     "negative_sampling": ("uniform", "popularity", "in_batch"),
+    "voting": ("probability", "log_probability", "reciprocal_rank"),
 }
 LARGEST_FEATURE = {"num_values": 2**31 - 1, "max_values": 2**12}
 
 
+def _check_range(config: PreTrainedConfig, largest: dict[str, int]):
+    for name, maximum in largest.items():
+        if not 1 <= getattr(config, name) <= maximum:
+            raise ValueError(f"{name} is {getattr(config, name)}; it must be from 1 to {maximum}.")
+
+
+def _check_choice(config: PreTrainedConfig, name: str):
+    if getattr(config, name) not in CHOICES[name]:
+        raise ValueError(f"{name} is {getattr(config, name)!r}; it must be one of {', '.join(CHOICES[name])}.")
+
+
+class _CheckpointConfig(PreTrainedConfig):
+    """What the configs of this package share: they know their settings, and the code that goes with a checkpoint."""
+
+    _auto_class = "AutoConfig"
+    custom_code = CUSTOM_CODE
+
+    def __post_init__(self, **kwargs):
+        self.item_features = self.item_features or []
+        self.user_features = self.user_features or []
+        if not __name__.startswith("transformers_modules."):  # the package has the pipeline registered
+            kwargs.pop("custom_pipelines", None)
+        super().__post_init__(**kwargs)
+
+    def validate_vocabulary(self):
+        _check_range(self, {"vocab_size": LARGEST["vocab_size"]})
+        special = {self.pad_token_id, self.mask_token_id, self.unk_token_id}
+        if len(special) < 3 or min(special) < 0 or max(special) >= self.vocab_size:
+            raise ValueError(
+                f"pad_token_id, mask_token_id and unk_token_id are {self.pad_token_id}, {self.mask_token_id} and "
+                f"{self.unk_token_id}; they must be different ids below vocab_size ({self.vocab_size})."
+            )
+
+    def validate_features(self):
+        for kind, features, sizes in (
+            ("item", self.item_features or [], ("num_values", "max_values")),
+            ("user", self.user_features or [], ("num_values",)),
+        ):
+            for feature in features:
+                if set(feature) != {"name", *sizes}:
+                    raise ValueError(f"{kind} feature {feature} must have name, {', '.join(sizes)}.")
+                for size in sizes:
+                    if not isinstance(feature[size], int) or not 1 <= feature[size] <= LARGEST_FEATURE[size]:
+                        raise ValueError(
+                            f"{size} of {kind} feature {feature['name']!r} is {feature[size]}; it must be from 1 to "
+                            f"{LARGEST_FEATURE[size]}."
+                        )
+
+    @classmethod
+    def _settings(cls) -> set[str]:
+        return {*PreTrainedConfig.to_dict(cls()), *CUSTOM_CODE, "processor_class", "quantization_config"}
+
+    def to_dict(self) -> dict:
+        # Not what others hang on it (Trainer: use_cache), or it could not be loaded again; and the code's names whole
+        # and anew, as transformers would give the class that is saved, and no other.
+        settings = self._settings()
+        values = {name: value for name, value in super().to_dict().items() if name in settings or name[0] == "_"}
+        return values | copy.deepcopy(self.custom_code)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict, **kwargs):
+        """Raises `ValueError` for keys that are no settings: a mistyped one would go unnoticed otherwise."""
+        # The last are transformers' own, of older versions too.
+        known = {*cls._settings(), "torch_dtype", "num_labels", "use_return_dict", "name_or_path", "use_cache"}
+        if unknown := sorted(name for name in {*config_dict} - known if name[0] != "_"):
+            raise ValueError(f"config.json: {', '.join(unknown)}: no such setting of {cls.__name__}; remove it.")
+        return super().from_dict(config_dict, **kwargs)
+
+
 @strict
-class Bert4RecConfig(PreTrainedConfig):
+class Bert4RecConfig(_CheckpointConfig):
     r"""
     The configuration of a [`Bert4RecModel`]: BERT4Rec (https://huggingface.co/papers/1904.06690) with features of the
     items and of the user as side embeddings. The sizes of the vocabularies come from
@@ -142,27 +220,14 @@ class Bert4RecConfig(PreTrainedConfig):
     item_features: list[dict] | None = None
     user_features: list[dict] | None = None
     vocabulary_hash: str | None = None
-    _auto_class = "AutoConfig"
 
     def __post_init__(self, **kwargs):
-        self.item_features = self.item_features or []
-        self.user_features = self.user_features or []
         if self.initializer_range is None:
             self.initializer_range = 0.5 / max(self.hidden_size, 1) ** 0.5
-        if not __name__.startswith("transformers_modules."):  # the package has the pipeline registered
-            kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
 
     def validate_sizes(self):
-        for name, largest in LARGEST.items():
-            if not 1 <= getattr(self, name) <= largest:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 1 to {largest}.")
-        special = {self.pad_token_id, self.mask_token_id, self.unk_token_id}
-        if len(special) < 3 or min(special) < 0 or max(special) >= self.vocab_size:
-            raise ValueError(
-                f"pad_token_id, mask_token_id and unk_token_id are {self.pad_token_id}, {self.mask_token_id} and "
-                f"{self.unk_token_id}; they must be different ids below vocab_size ({self.vocab_size})."
-            )
+        _check_range(self, LARGEST)
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads "
@@ -185,9 +250,8 @@ class Bert4RecConfig(PreTrainedConfig):
 
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"hidden_act is {self.hidden_act!r}; it must be one of {', '.join(ACT2FN)}.")
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}.")
+        for name in ("loss", "negative_sampling"):
+            _check_choice(self, name)
         if not 0 <= self.gbce_t <= 1:
             raise ValueError(f"gbce_t is {self.gbce_t}; it must be in [0, 1].")
 
@@ -196,40 +260,86 @@ class Bert4RecConfig(PreTrainedConfig):
         """Whether the loss draws items by how often they were watched."""
         return self.loss != "cross_entropy" and self.negative_sampling != "uniform"
 
-    def validate_features(self):
-        for kind, features, sizes in (
-            ("item", self.item_features or [], ("num_values", "max_values")),
-            ("user", self.user_features or [], ("num_values",)),
-        ):
-            for feature in features:
-                if set(feature) != {"name", *sizes}:
-                    raise ValueError(f"{kind} feature {feature} must have name, {', '.join(sizes)}.")
-                for size in sizes:
-                    if not isinstance(feature[size], int) or not 1 <= feature[size] <= LARGEST_FEATURE[size]:
-                        raise ValueError(
-                            f"{size} of {kind} feature {feature['name']!r} is {feature[size]}; it must be from 1 to "
-                            f"{LARGEST_FEATURE[size]}."
-                        )
 
-    @classmethod
-    def _settings(cls) -> set[str]:
-        return {*PreTrainedConfig.to_dict(cls()), *CUSTOM_CODE, "processor_class", "quantization_config"}
+@strict
+class Bert4RecEnsembleConfig(_CheckpointConfig):
+    r"""
+    The configuration of a [`Bert4RecEnsembleForMaskedLM`]: those of its members, which may differ in everything but
+    the items, and how they vote.
+
+    Args:
+        members (`list[Bert4RecConfig]` or `list[dict]`, *optional*):
+            The members' configs; one of the default sizes if not given.
+        voting (`str`, *optional*, defaults to `"probability"`):
+            `"probability"`: the mean of the members' probabilities (soft voting). `"log_probability"`: the mean of
+            their logarithms, normalised, in which a member can veto an item. `"reciprocal_rank"`: the mean of `1 / (60
+            + rank)`, normalised, for members whose probabilities cannot be compared (reciprocal rank fusion,
+            https://doi.org/10.1145/1571941.1572114).
+        weights (`list[float]`, *optional*):
+            A weight above 0 for each member; equal if not given. Only their ratios count.
+        vocab_size, pad_token_id, mask_token_id, unk_token_id, item_features, user_features, vocabulary_hash:
+            As for [`Bert4RecConfig`]. `user_features` are all that any member has; each takes its own by their names.
+
+    Raises `StrictDataclassError` where values do not fit together.
+    """
+
+    model_type = "bert4rec_ensemble"
+    custom_code = ENSEMBLE_CODE
+
+    members: list | None = None
+    voting: str = "probability"
+    weights: list[float | int] | None = None
+    vocab_size: int = 1000
+    pad_token_id: int = 0
+    mask_token_id: int = 1
+    unk_token_id: int = 2
+    item_features: list[dict] | None = None
+    user_features: list[dict] | None = None
+    vocabulary_hash: str | None = None
+
+    def __post_init__(self, **kwargs):
+        if self.members is None:
+            self.members = [Bert4RecConfig(vocab_size=self.vocab_size)]
+        self.members = [
+            Bert4RecConfig.from_dict(member) if isinstance(member, dict) else member for member in self.members
+        ]
+        super().__post_init__(**kwargs)
+
+    @property
+    def max_position_embeddings(self) -> int:
+        """The longest sequence that every member takes."""
+        return min(member.max_position_embeddings for member in self.members)
+
+    def validate_members(self):
+        if not self.members or not all(isinstance(member, Bert4RecConfig) for member in self.members):
+            raise ValueError("members must be one Bert4RecConfig or several.")
+        sizes = {feature["name"]: feature["num_values"] for feature in self.user_features}
+        for number, member in enumerate(self.members):
+            for name in ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id"):
+                if getattr(member, name) != getattr(self, name):
+                    raise ValueError(
+                        f"member {number} has {name} {getattr(member, name)}, the ensemble {getattr(self, name)}."
+                    )
+            for feature in member.user_features:
+                if sizes.get(feature["name"]) != feature["num_values"]:
+                    raise ValueError(f"member {number} has user feature {feature}, the ensemble has not.")
+
+    def validate_voting(self):
+        _check_choice(self, "voting")
+        if self.weights is not None:
+            if len(self.weights) != len(self.members):
+                raise ValueError(f"there are {len(self.members)} members and {len(self.weights)} weights.")
+            for weight in self.weights:
+                if not 0 < weight < float("inf"):
+                    raise ValueError(f"a weight is {weight}; it must be above 0. Leave out who should not vote.")
 
     def to_dict(self) -> dict:
-        # Not what others hang on it (Trainer: use_cache), or it could not be loaded again; and the code's names whole
-        # and anew, as transformers would give the class that is saved, and no other.
-        settings = self._settings()
-        values = {name: value for name, value in super().to_dict().items() if name in settings or name[0] == "_"}
-        return values | copy.deepcopy(CUSTOM_CODE)
-
-    @classmethod
-    def from_dict(cls, config_dict: dict, **kwargs):
-        """Raises `ValueError` for keys that are no settings: a mistyped one would go unnoticed otherwise."""
-        # The last are transformers' own, of older versions too.
-        known = {*cls._settings(), "torch_dtype", "num_labels", "use_return_dict", "name_or_path", "use_cache"}
-        if unknown := sorted(name for name in {*config_dict} - known if name[0] != "_"):
-            raise ValueError(f"config.json: {', '.join(unknown)}: no such setting of {cls.__name__}; remove it.")
-        return super().from_dict(config_dict, **kwargs)
+        # The code is the ensemble's.
+        members = [
+            {name: value for name, value in member.to_diff_dict().items() if name not in CUSTOM_CODE}
+            for member in self.members
+        ]
+        return {**super().to_dict(), "members": members}
 
 
-__all__ = ["Bert4RecConfig"]
+__all__ = ["Bert4RecConfig", "Bert4RecEnsembleConfig"]

@@ -3,7 +3,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -28,7 +28,7 @@ from .splits import Split, Window, training_rows
 from .tables import DataError, ids_as
 
 
-MODEL, CEILING = "BERT4Rec", "best possible"
+MODEL, CEILING, MEMBERS = "BERT4Rec", "best possible", "mean of the members"
 ALL_USERS, PANEL = "all users", "users of all windows"
 
 
@@ -81,21 +81,27 @@ def recommend_all(
     Raises:
         `ValueError`: if `k` is beyond the number of items that can be recommended to a user; see [`check_k`].
     """
-    order = np.argsort(history_lengths(dataset), kind="stable")
-    collator = DataCollatorForHistories(processor)
-    batches = DataLoader(dataset.select_columns(_inputs(dataset)).select(order), batch_size, collate_fn=collator)
     ranked = np.empty((len(dataset), k), dtype=np.int64)
-    done = 0
-    for batch in tqdm(batches, desc=description, disable=description is None, leave=False):
-        inputs = {name: values.to(device) for name, values in batch.items()}
-        item_ids = recommend(**inputs, k=k, exclude_seen=exclude_seen).item_ids
-        ranked[order[done : done + len(item_ids)]] = item_ids.cpu().numpy()
-        done += len(item_ids)
+    for users, inputs in batches_of(dataset, processor, batch_size, device, description):
+        ranked[users] = recommend(**inputs, k=k, exclude_seen=exclude_seen).item_ids.cpu().numpy()
     return ranked
 
 
-def _inputs(dataset: Dataset) -> list[str]:
-    return [name for name in ("input_ids", "user_features") if name in dataset.column_names]
+def batches_of(
+    dataset: Dataset,
+    processor: Bert4RecProcessor,
+    batch_size: int = 128,
+    device: torch.device | str = "cpu",
+    description: str | None = None,
+) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
+    """The users of a data set, those of similar history together: their rows in it, and what a model takes."""
+    order = np.argsort(history_lengths(dataset), kind="stable")
+    columns = [name for name in ("input_ids", "user_features") if name in dataset.column_names]
+    collator = DataCollatorForHistories(processor)
+    batches = DataLoader(dataset.select_columns(columns).select(order), batch_size, collate_fn=collator)
+    starts = range(0, len(order), batch_size)
+    for start, batch in zip(starts, tqdm(batches, desc=description, disable=description is None, leave=False)):
+        yield order[start : start + batch_size], {name: values.to(device) for name, values in batch.items()}
 
 
 @dataclass
@@ -132,6 +138,7 @@ def evaluate(
     update_history: bool = False,
     num_rounds: int = 1000,
     seed: int = 0,
+    members: Mapping[str, Bert4RecForMaskedLM] | None = None,
 ) -> Evaluation:
     """
     Metrics of a model over the whole catalogue, beside those of baselines on the same users and of the best lists that
@@ -151,12 +158,16 @@ def evaluate(
         update_history (`bool`, *optional*, defaults to `False`): recommend in each window after all that a user did
             before it, instead of what was done when training ended.
         num_rounds (`int`, *optional*, defaults to 1000): samples of the bootstrap; 0 for no intervals.
+        members (`Mapping[str, Bert4RecForMaskedLM]`, *optional*): models to look at beside it, such as those that vote
+            in it, by their names. There are their mean then, and in each window of the report the `"overlap"`: for two
+            names and each k the mean share of items that their lists have in common.
 
     Raises:
         `DataError`: if nobody is left to evaluate, if `k` does not fit, or if the model was trained on a target.
     """
     train, _, _ = training_rows(interactions, split)
-    recommenders = {} if model is None else {MODEL: (model.eval().recommend, model.device)}
+    models = {MODEL: model, **(members or {})} if model is not None else {}
+    recommenders = {name: (of.eval().recommend, of.device) for name, of in models.items()}
     baselines = fit_baselines(interactions, processor, train, recent_days)
     recommenders |= {name: (recommend, "cpu") for name, recommend in baselines.items()}
 
@@ -173,7 +184,7 @@ def evaluate(
     ranked = {}
     for name, (recommend, device) in recommenders.items():
         # A rule scores each item for each user, whatever the size of the catalogue.
-        at_once = batch_size if name == MODEL else max(1, min(batch_size, 2**24 // processor.vocab_size))
+        at_once = batch_size if name in models else max(1, min(batch_size, 2**24 // processor.vocab_size))
         how = (processor, max(k), exclude_seen, at_once, device, f"ranking {name}" if progress else None)
         lists = {dataset: recommend_all(recommend, dataset, *how) for dataset in dict.fromkeys(asked)}
         ranked[name] = [
@@ -188,6 +199,9 @@ def evaluate(
     for n, (window, dataset) in enumerate(zip(windows, datasets)):
         targets = Targets(dataset, processor)
         scores = {name: scorer(lists[n], targets) for name, lists in ranked.items()}
+        if members:
+            of_each = [scores[name] for name in members]
+            scores[MEMBERS] = {name: np.mean([values[name] for values in of_each], axis=0) for name in of_each[0]}
         scores[CEILING] = scorer(targets.best_lists(max(k)), targets)
         users = _rows(dataset)
         groups = {ALL_USERS: np.ones(len(users), dtype=bool)}
@@ -203,6 +217,8 @@ def evaluate(
                 of_all[name] |= {f"{metric}@{cutoff}": figure for metric, figure in exposed.items()}
         name = window.name if window else subset
         report.append({"name": name, **targets.describe(), "groups": figures})
+        if members:
+            report[-1]["overlap"] = _overlaps({name: ranked[name][n] for name in models}, k)
         known = {
             "split": pa.array([str(split)] * len(users)).dictionary_encode(),
             "origin": pa.array([split.cutoff if split.split == "temporal" else split.split] * len(users)),
@@ -358,6 +374,19 @@ def _figures(scores: dict[str, dict[str, np.ndarray]], group: np.ndarray, num_ro
                 leads = means[MODEL] - means[name], resampled[MODEL] - resampled[name]
                 against[name] = _with_intervals(places[name], *leads)
     return {"num_users": int(group.sum()), "results": results, "against": against}
+
+
+def _overlaps(ranked: dict[str, np.ndarray], k: Sequence[int]) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        a: {b: {f"overlap@{cutoff}": overlap(ranked[a], ranked[b], cutoff) for cutoff in k} for b in ranked if b != a}
+        for a in ranked
+    }
+
+
+def overlap(a: np.ndarray, b: np.ndarray, k: int) -> float:
+    """Mean over users of the share of `k` items that two lists `(num_users, at least k)` have in common."""
+    both = np.sort(np.concatenate([a[:, :k], b[:, :k]], axis=1), axis=1)
+    return float((both[:, 1:] == both[:, :-1]).sum(1).mean() / k)
 
 
 def _exposure(ranked: np.ndarray, num_items: int, num_rounds: int, seed: int) -> dict[str, dict]:

@@ -23,8 +23,9 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig
 from transformers.utils import CONFIG_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from .configuration_bert4rec import Bert4RecConfig
+from .configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
 from .modeling_bert4rec import Bert4RecForMaskedLM
+from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from .processing_bert4rec import VOCABULARY_NAME, Bert4RecProcessor
 from .tables import DataError
 
@@ -45,7 +46,9 @@ CHECKPOINT_FILES = [
         f"{part}_bert4rec.py"
         for part in ("configuration", "layers", "loss", "modeling", "pipeline", "processing", "ranking")
     ),
+    "modeling_bert4rec_ensemble.py",
 ]
+MODELS = {Bert4RecConfig: Bert4RecForMaskedLM, Bert4RecEnsembleConfig: Bert4RecEnsembleForMaskedLM}
 
 
 def one_line(error: Exception) -> str:
@@ -124,7 +127,7 @@ def load_processor(model_dir: str, revision: str | None = None) -> Bert4RecProce
         raise DataError(f"{model_dir}: the processor cannot be loaded: {one_line(error)}") from None
 
 
-def load_config(model_dir: str, revision: str | None = None) -> Bert4RecConfig:
+def load_config(model_dir: str, revision: str | None = None) -> Bert4RecConfig | Bert4RecEnsembleConfig:
     """
     The config of a checkpoint, a folder or an id on the Hub.
 
@@ -136,16 +139,20 @@ def load_config(model_dir: str, revision: str | None = None) -> Bert4RecConfig:
         raise DataError(f"{model_dir} holds no checkpoint: no {CONFIG_NAME}.")
     try:
         model_type = PreTrainedConfig.get_config_dict(folder)[0].get("model_type")
-        if model_type == Bert4RecConfig.model_type:
-            return Bert4RecConfig.from_pretrained(folder)
+        for config_class in MODELS:
+            if model_type == config_class.model_type:
+                return config_class.from_pretrained(folder)
     except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         raise DataError(f"{model_dir}: the config cannot be loaded: {one_line(error)}") from None
     raise DataError(f"{model_dir} holds a model of type {model_type}, not a BERT4Rec.")
 
 
-def load_checkpoint(model_dir: str, revision: str | None = None) -> tuple[Bert4RecForMaskedLM, Bert4RecProcessor]:
+def load_checkpoint(
+    model_dir: str, revision: str | None = None
+) -> tuple[Bert4RecForMaskedLM | Bert4RecEnsembleForMaskedLM, Bert4RecProcessor]:
     """
-    The model and the processor of a checkpoint, a folder or an id on the Hub, checked against each other.
+    The model, or the ensemble, and the processor of a checkpoint, a folder or an id on the Hub, checked against each
+    other.
 
     Raises:
         `DataError`: if it is no whole checkpoint, or parts of different ones.
@@ -155,7 +162,7 @@ def load_checkpoint(model_dir: str, revision: str | None = None) -> tuple[Bert4R
     try:
         processor.check_config(config)
         _check_weights(folder, config)
-        return Bert4RecForMaskedLM.from_pretrained(folder, config=config), processor
+        return MODELS[type(config)].from_pretrained(folder, config=config), processor
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{model_dir}: {one_line(error)}") from None
 
@@ -173,10 +180,9 @@ def _check_weights(folder: str, config: Bert4RecConfig):
         except SafetensorError as error:
             raise ValueError(f"{name} cannot be read: {one_line(error)}") from None
     with torch.device("meta"):
-        model = Bert4RecForMaskedLM(config)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    if config.tie_word_embeddings:
-        del expected["decoder.weight"]
+        model = MODELS[type(config)](config)
+    tied = model.all_tied_weights_keys
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied}
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if wrong:
         raise ValueError(

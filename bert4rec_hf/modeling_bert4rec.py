@@ -24,7 +24,7 @@ from .layers_bert4rec import (
     take_positions,
 )
 from .loss_bert4rec import draw_negatives, gbce_beta, gbce_loss, sampled_softmax_loss
-from .ranking_bert4rec import Bert4RecRecommendationOutput, as_lists, rank_items, stream_top_k
+from .ranking_bert4rec import Bert4RecRecommendationOutput, RecommendationMixin, as_lists, stream_top_k
 
 
 # Beyond so many items `recommend` never holds the scores of all of them.
@@ -214,6 +214,23 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         return mask
 
 
+def find_labels(labels: torch.LongTensor) -> tuple[torch.LongTensor, torch.LongTensor, torch.LongTensor]:
+    """
+    Where the labels are in `(batch_size, sequence_length)`, -100 where there is none.
+
+    Returns:
+        The columns that have one, and others after them, `(batch_size, most of a row)`; the places of the labelled in
+        that, flattened, and the labels, row by row, both `(num_labels,)`.
+    """
+    labelled = labels != -100
+    counts = labelled.sum(1)
+    num_labels, most = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
+    positions = labelled.logical_not().byte().argsort(dim=1, stable=True)[:, : max(most, 1)]
+    labels = labels.gather(1, positions).flatten()
+    places = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
+    return positions, places, labels[places]
+
+
 def positions_from_the_newest(attention_mask: torch.Tensor) -> torch.LongTensor:
     """Number of newer items at each position of `attention_mask`, both `(batch_size, sequence_length)`."""
     return (attention_mask.long().flip(1).cumsum(1).flip(1) - 1).clamp(min=0)
@@ -232,7 +249,7 @@ class Bert4RecHeadTransform(nn.Module):
         return self.norm(self.act(self.dense(hidden_states)))
 
 
-class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
+class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     """BERT4Rec with a head over the items, tied to their embeddings: training by masked items, recommending."""
 
     _auto_class = "AutoModelForMaskedLM"
@@ -309,6 +326,10 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        teacher_ids: torch.LongTensor | None = None,
+        teacher_probs: torch.FloatTensor | None = None,
+        teacher_weight: float = 0.5,
+        temperature: float = 1.0,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor] | MaskedLMOutput:
         r"""
@@ -318,20 +339,22 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
                 positions are projected, in chunks, and no `logits` are returned.
             num_items_in_batch (`int`, *optional*):
                 Number of labelled positions the loss is divided by; `Trainer` gives that of all accumulated batches.
+            teacher_ids, teacher_probs (`torch.Tensor` of shape `(num_labels, any)`, *optional*):
+                To learn from a teacher too: items and what it thinks of them at each label, row by row, as
+                [`Bert4RecEnsembleForMaskedLM.label_distribution`] gives them at the same temperature.
+            teacher_weight (`float`, *optional*, defaults to 0.5):
+                Share of the teacher in the loss, from 0 (the labels alone) to 1 (the teacher alone).
+            temperature (`float`, *optional*, defaults to 1.0):
+                Of the student's distribution that is compared with the teacher's
+                (https://huggingface.co/papers/1503.02531).
 
         The other arguments are those of [`Bert4RecModel.forward`]; without `labels`, `logits` have shape
         `(batch_size, sequence_length, vocab_size)`.
         """
         positions = sample = None
         if labels is not None:
-            labelled = labels != -100
-            counts = labelled.sum(1)
-            num_labels, most = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
-            positions = labelled.logical_not().byte().argsort(dim=1, stable=True)[:, : max(most, 1)]
-            labels = labels.gather(1, positions).flatten()
-            places = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
-            labels = labels[places]
-            if self.config.loss != "cross_entropy" and num_labels:
+            positions, places, labels = find_labels(labels)
+            if self.config.loss != "cross_entropy" and len(labels):
                 sample = self.draw_items(labels)
                 if inputs_embeds is None:
                     inputs_embeds, sample["weight"] = self.look_up(input_ids, sample["item_ids"])
@@ -355,7 +378,16 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
             logits = self.project(hidden_states)
         else:
             hidden_states = take_positions(hidden_states, positions) if record else hidden_states
-            loss = self.masked_item_loss(hidden_states.flatten(0, 1)[places], labels, num_items_in_batch, sample)
+            hidden_states = self.head(hidden_states.flatten(0, 1)[places])
+            loss = self.sampled_loss(hidden_states, **sample) if sample else self.exact_loss(hidden_states, labels)
+            if teacher_ids is not None:
+                # The cross entropy with a distribution is that with the label and its logit's lead over the mean.
+                same = sample is None and temperature == 1
+                soft_loss = loss if same else self.exact_loss(hidden_states, labels, temperature)
+                lead = self.teacher_lead(hidden_states, labels, teacher_ids, teacher_probs)
+                soft_loss = temperature**2 * (soft_loss + lead / temperature)
+                loss = (1 - teacher_weight) * loss + teacher_weight * soft_loss
+            loss = loss.float() / (max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch)
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
@@ -364,33 +396,36 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         """Hidden states `(..., hidden_size)` to logits `(..., vocab_size)`."""
         return nn.functional.linear(self.head(hidden_states), self.output_weight(), self.decoder.bias)
 
-    def masked_item_loss(
+    def exact_loss(
+        self, hidden_states: torch.Tensor, labels: torch.LongTensor, temperature: float = 1.0
+    ) -> torch.Tensor:
+        """The sum of the cross entropy over all items: of states `(num_labels, hidden_size)` after the head."""
+        # Few rows at once reread the items too often, many do not stay in a CPU's cache.
+        on_cpu = hidden_states.device.type == "cpu"
+        chunk = 256 if on_cpu else min(4096, max(256, 2**28 // self.config.vocab_size))
+        return nn.functional.linear_cross_entropy(
+            hidden_states / temperature,
+            self.output_weight(),
+            labels,
+            linear_bias=self.decoder.bias / temperature,
+            reduction="sum",
+            options=nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None),
+        )
+
+    def teacher_lead(
         self,
         hidden_states: torch.Tensor,
         labels: torch.LongTensor,
-        num_items_in_batch: torch.Tensor | int | None = None,
-        sample: dict[str, torch.Tensor] | None = None,
+        teacher_ids: torch.LongTensor,
+        teacher_probs: torch.FloatTensor,
     ) -> torch.Tensor:
-        """
-        The mean loss of states `(num_labels, hidden_size)` and labels `(num_labels,)`: cross entropy over all items,
-        or `config.loss` over those of `sample`, what [`~Bert4RecForMaskedLM.draw_items`] gives and their `weight`.
-        """
-        hidden_states = self.head(hidden_states)
-        if sample is None:
-            # Few rows at once reread the items too often, many do not stay in a CPU's cache.
-            on_cpu = hidden_states.device.type == "cpu"
-            chunk = 256 if on_cpu else min(4096, max(256, 2**28 // self.config.vocab_size))
-            loss = nn.functional.linear_cross_entropy(
-                hidden_states,
-                self.output_weight(),
-                labels,
-                linear_bias=self.decoder.bias,
-                reduction="sum",
-                options=nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None),
-            )
-        else:
-            loss = self.sampled_loss(hidden_states, **sample)
-        return loss.float() / (max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch)
+        """The sum of what the labels' logits exceed those of the teacher's items by, in its mean."""
+        weight, bias = self.output_weight(), self.decoder.bias
+        teacher_probs = teacher_probs.to(weight.dtype)
+        # Its mean logit is that of its mean embedding: no embedding of each item at each label.
+        mean = nn.functional.embedding_bag(teacher_ids, weight, mode="sum", per_sample_weights=teacher_probs)
+        lead = (hidden_states * (weight[labels] - mean)).sum(1)
+        return (lead + bias[labels] - (bias[teacher_ids] * teacher_probs).sum(1)).sum()
 
     def draw_items(self, labels: torch.LongTensor) -> dict[str, torch.Tensor]:
         """`item_ids`, the labels and the negatives that they share, and `log_q`; see `draw_negatives`."""
@@ -425,23 +460,10 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
     ) -> torch.Tensor:
-        """
-        Scores every item as the next one of each history, by the state of a MASK appended to it.
+        return self.log_probabilities(self.next_item_states(input_ids, attention_mask, user_features))
 
-        Args:
-            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
-                Whole histories, oldest item first, of any length (0 too); the encoder sees the last
-                `max_position_embeddings - 1` items.
-            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
-                0 for padding; by default PAD is padding.
-            user_features (`torch.LongTensor` of shape `(batch_size, num_user_features)`, *optional*):
-                Value ids of the user's features.
-
-        Returns:
-            `torch.FloatTensor` of shape `(batch_size, vocab_size)`: log-probabilities over the recommendable items,
-            `-inf` for PAD, MASK and UNK.
-        """
-        hidden_states = self.next_item_states(input_ids, attention_mask, user_features)
+    def log_probabilities(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """States `(num_states, hidden_size)` to log-probabilities `(num_states, vocab_size)`; see `score`."""
         logits = self.project(hidden_states).float()
         logits[:, list(self.special_ids)] = -torch.inf
         return logits.log_softmax(-1)
@@ -483,40 +505,13 @@ class Bert4RecForMaskedLM(Bert4RecPreTrainedModel):
         candidate_ids: torch.LongTensor | None = None,
         allow_fewer: bool = False,
     ) -> Bert4RecRecommendationOutput:
-        """
-        Recommends the `k` best next items of each history. Items of the history may come again unless `exclude_seen`.
-
-        Args:
-            input_ids, attention_mask, user_features:
-                As for [`~Bert4RecForMaskedLM.score`].
-            k (`int`, *optional*, defaults to 10):
-                Number of items.
-            exclude_seen (`bool`, *optional*, defaults to `False`):
-                Leave out every item of the whole history.
-            candidate_ids (`torch.LongTensor`, *optional*):
-                Recommend among these items only; shape `(num_candidates,)` or `(batch_size, num_candidates)`.
-            allow_fewer (`bool`, *optional*, defaults to `False`):
-                Where fewer than `k` items can be recommended, end a list with PAD, of score `-inf`.
-
-        Raises:
-            `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended.
-        """
-        seen_ids = input_ids
-        if attention_mask is not None:
-            seen_ids = input_ids.masked_fill(attention_mask == 0, self.config.pad_token_id)
         if self.config.vocab_size <= STREAM_FROM:
-            scores = self.score(input_ids, attention_mask, user_features)
-            return rank_items(scores, seen_ids, k, exclude_seen, candidate_ids, allow_fewer)
+            filters = (k, exclude_seen, candidate_ids, allow_fewer)
+            return super().recommend(input_ids, attention_mask, user_features, *filters)
+        seen_ids = self.seen_items(input_ids, attention_mask) if exclude_seen else None
         hidden_states = self.head(self.next_item_states(input_ids, attention_mask, user_features))
-        top = stream_top_k(
-            hidden_states,
-            self.output_weight(),
-            self.decoder.bias,
-            k,
-            self.special_ids,
-            seen_ids if exclude_seen else None,
-            candidate_ids,
-        )
+        output_layer = (self.output_weight(), self.decoder.bias)
+        top = stream_top_k(hidden_states, *output_layer, k, self.special_ids, seen_ids, candidate_ids)
         return as_lists(*top, k, allow_fewer)
 
 

@@ -133,6 +133,61 @@ class Bert4RecProcessor(ProcessorMixin):
         self.data = data
         self.split = split
 
+    @classmethod
+    def from_checkpoints(cls, names: list[str], **kwargs) -> "Bert4RecProcessor":
+        """[`~Bert4RecProcessor.merge`] of the processors of several checkpoints, folders or ids on the Hub."""
+        return cls.merge({name: cls.from_pretrained(name, **kwargs) for name in names})
+
+    @classmethod
+    def merge(cls, processors: dict[str, "Bert4RecProcessor"]) -> "Bert4RecProcessor":
+        """
+        The processor of an ensemble: with the features of all members.
+
+        Args:
+            processors (`dict[str, Bert4RecProcessor]`): the members' own, by what to call them when they do not fit.
+
+        Raises:
+            `ValueError`: if items, splits, rules for reading, or the values of a user feature differ.
+        """
+        (first_name, first), *others = processors.items()
+        vocabulary, data = {**first.vocabulary}, {**(first.data or {})}
+        features = {kind: first._features(kind) for kind in ("item_features", "user_features")}
+        for name, other in others:
+            if other.vocabulary["item_ids"] != vocabulary["item_ids"]:
+                raise ValueError(f"{name} has other items than {first_name}; the members of an ensemble share them.")
+            for what in ("split", "unknown_items"):
+                if getattr(other, what) != getattr(first, what):
+                    raise ValueError(
+                        f"{name} has {what} {getattr(other, what)}, {first_name} {getattr(first, what)}; the members "
+                        "of an ensemble share it."
+                    )
+            if vocabulary.get("titles") is None and other.vocabulary.get("titles") is not None:
+                vocabulary["titles"] = other.vocabulary["titles"]
+            for kind, known in features.items():
+                for feature, (values, table) in other._features(kind).items():
+                    if known.setdefault(feature, (values, table))[0] != values and kind == "user_features":
+                        raise ValueError(f"{name} has other values of {feature} than the members before it.")
+            for rule, value in (other.data or {}).items():
+                known = data.setdefault(rule, value)
+                if isinstance(value, list):
+                    data[rule] = list(dict.fromkeys(known + value))
+                elif known == "none":
+                    data[rule] = value
+                elif value not in (known, "none") and not rule.startswith("keyword_"):  # its own item features
+                    raise ValueError(f"{name} read its data with {rule} {value}, the members before it with {known}.")
+        for kind, known in features.items():
+            if known:
+                vocabulary[kind] = [values for values, _ in known.values()]
+        if features["item_features"]:
+            vocabulary["item_feature_values"] = [table for _, table in features["item_features"].values()]
+        return cls(vocabulary, first.unknown_items, data or None, first.split)
+
+    def _features(self, kind: str) -> dict[str, tuple[dict, list | None]]:
+        """By name the features of a kind, and the items' value ids."""
+        features = self.vocabulary.get(kind, [])
+        tables = self.vocabulary.get("item_feature_values", []) if kind == "item_features" else [None] * len(features)
+        return {feature["name"]: (feature, table) for feature, table in zip(features, tables)}
+
     def set_vocabulary(self, vocabulary: dict):
         """
         Replaces the vocabulary. Nothing may change in place what `vocabulary` holds.

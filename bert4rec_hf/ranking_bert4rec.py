@@ -11,7 +11,7 @@ from transformers.modeling_outputs import ModelOutput
 @dataclass
 class Bert4RecRecommendationOutput(ModelOutput):
     """
-    What [`Bert4RecForMaskedLM.recommend`] returns.
+    What [`~RecommendationMixin.recommend`] returns.
 
     Args:
         item_ids (`torch.LongTensor` of shape `(batch_size, k)`):
@@ -22,6 +22,73 @@ class Bert4RecRecommendationOutput(ModelOutput):
 
     item_ids: torch.LongTensor | None = None
     scores: torch.FloatTensor | None = None
+
+
+class RecommendationMixin:
+    """What every recommender does, by its `score`."""
+
+    def score(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+    ) -> torch.Tensor:
+        """
+        Scores every item as the next one of each history, by the state of a MASK appended to it.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+                Whole histories, oldest item first, of any length (0 too); the encoder sees the last
+                `max_position_embeddings - 1` items.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
+                0 for padding; by default PAD is padding.
+            user_features (`torch.LongTensor` of shape `(batch_size, num_user_features)`, *optional*):
+                Value ids of the user's features.
+
+        Returns:
+            `torch.FloatTensor` of shape `(batch_size, vocab_size)`: log-probabilities over the recommendable items,
+            `-inf` for PAD, MASK and UNK.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def recommend(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+        k: int = 10,
+        exclude_seen: bool = False,
+        candidate_ids: torch.LongTensor | None = None,
+        allow_fewer: bool = False,
+    ) -> Bert4RecRecommendationOutput:
+        """
+        Recommends the `k` best next items of each history. Items of the history may come again unless `exclude_seen`.
+
+        Args:
+            input_ids, attention_mask, user_features:
+                As for [`~RecommendationMixin.score`].
+            k (`int`, *optional*, defaults to 10):
+                Number of items.
+            exclude_seen (`bool`, *optional*, defaults to `False`):
+                Leave out every item of the whole history.
+            candidate_ids (`torch.LongTensor`, *optional*):
+                Recommend among these items only; shape `(num_candidates,)` or `(batch_size, num_candidates)`.
+            allow_fewer (`bool`, *optional*, defaults to `False`):
+                Where fewer than `k` items can be recommended, end a list with PAD, of score `-inf`.
+
+        Raises:
+            `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended.
+        """
+        seen_ids = self.seen_items(input_ids, attention_mask)
+        scores = self.score(input_ids, attention_mask, user_features)
+        return rank_items(scores, seen_ids, k, exclude_seen, candidate_ids, allow_fewer)
+
+    def seen_items(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.LongTensor:
+        """`input_ids` with PAD where `attention_mask` says that there is nothing."""
+        if attention_mask is None:
+            return input_ids
+        return input_ids.masked_fill(attention_mask == 0, self.config.pad_token_id)
 
 
 def rank_items(

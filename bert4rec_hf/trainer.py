@@ -14,16 +14,19 @@ import torch
 from datasets import Dataset
 from huggingface_hub import CommitInfo, run_as_future
 from huggingface_hub.utils import filter_repo_objects
+from safetensors.torch import load_model, save_model
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Sampler
 from transformers import EvalPrediction, Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
-from transformers.trainer_utils import HubStrategy
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
 from .arguments import check_report_dir
 from .configuration_bert4rec import Bert4RecConfig
 from .data_collator import DataCollatorForHistories
+from .distillation import Teacher
 from .encoding import history_lengths
 from .evaluation import ALL_USERS, MODEL, Targets
 from .hub import CHECKPOINT_FILES, hub_errors, load_processor, push_checkpoint
@@ -34,6 +37,8 @@ from .tables import DataError
 
 
 logger = logging.get_logger(__name__)
+
+AVERAGE_NAME = "average.safetensors"
 
 
 class SimilarLengthSampler(Sampler):
@@ -94,6 +99,69 @@ class TrimHeapCallback(TrainerCallback):
             self.trim(0)
 
 
+class EMACallback(TrainerCallback):
+    """
+    The exponential moving average of the weights along one run: what is validated, and what the model has in the end.
+    It goes with any [`Trainer`], which keeps the weights that train in its checkpoints, so that a run can go on.
+
+    Args:
+        decay (`float`, *optional*, defaults to 0.999):
+            How much of the average a step leaves; less in the first steps, `(1 + step) / (10 + step)`.
+    """
+
+    def __init__(self, decay: float = 0.999):
+        self.decay, self.average, self.is_swapped = decay, None, False
+
+    def _blend(self, averaged: list[torch.Tensor], current: list[torch.Tensor], step: torch.Tensor | int):
+        step = int(step)
+        torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + step) / (10 + step)))
+
+    def _swap(self, model: torch.nn.Module):
+        for mine, its in zip(self.average.module.parameters(), model.parameters()):
+            mine.data, its.data = its.data, mine.data
+        self.is_swapped = not self.is_swapped
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self.average = AveragedModel(model, multi_avg_fn=self._blend)
+        file = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}", AVERAGE_NAME)
+        if state.global_step:
+            if not os.path.exists(file):
+                raise DataError(
+                    f"{file} is missing: the run kept no average, or was cut short there. Leave --ema_decay out, or "
+                    "delete the folder to go on from the one before."
+                )
+            self._load(file, state.global_step)
+
+    def _load(self, file: str, step: int):
+        load_model(self.average.module, file)
+        self.average.n_averaged.fill_(step)
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        self.average.update_parameters(model)
+        self._before_evaluation(control, model)
+
+    def on_epoch_end(self, args, state, control, model=None, **kwargs):
+        self._before_evaluation(control, model)
+
+    def _before_evaluation(self, control, model):
+        if control.should_evaluate and not self.is_swapped:
+            self._swap(model)
+
+    def on_evaluate(self, args, state, control, model=None, **kwargs):
+        if self.is_swapped:
+            self._swap(model)
+
+    def on_save(self, args, state, control, **kwargs):
+        folder = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+        if state.is_world_process_zero:
+            save_model(self.average.module, os.path.join(folder, AVERAGE_NAME))
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        if args.load_best_model_at_end and state.best_model_checkpoint:
+            self._load(os.path.join(state.best_model_checkpoint, AVERAGE_NAME), state.global_step)
+        self._swap(model)
+
+
 def _warn_of_failure(job: Future):
     if not job.cancelled() and job.exception() is not None:
         logger.warning(f"A push failed, the training goes on. {job.exception()}")
@@ -109,6 +177,8 @@ class Bert4RecTrainer(Trainer):
             Lengths of the ranked lists that the metrics look at.
         exclude_seen (`bool`, *optional*, defaults to `False`):
             Evaluate without the items of a user's history.
+        teacher ([`Teacher`], *optional*):
+            What the model learns from besides the labels.
 
     What it saves and pushes is the whole recommender with its model card, and no pickle. The card has the results of
     `trainer.evaluation`, the `report` of [`evaluate`], or else those of the last evaluation while training.
@@ -116,12 +186,19 @@ class Bert4RecTrainer(Trainer):
     The other arguments are those of [`Trainer`]; `processing_class` is the [`Bert4RecProcessor`].
     """
 
-    def __init__(self, *args, k: Sequence[int] = (10,), exclude_seen: bool = False, **kwargs):
+    def __init__(
+        self,
+        *args,
+        k: Sequence[int] = (10,),
+        exclude_seen: bool = False,
+        teacher: Teacher | None = None,
+        **kwargs,
+    ):
         kwargs.setdefault("compute_metrics", self._ranking_metrics)
         super().__init__(*args, **kwargs)
         if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             raise DataError(f"hub_strategy {self.args.hub_strategy.value!r} pushes pickles; use 'every_save'.")
-        self.k, self.exclude_seen, self.evaluation = tuple(k), exclude_seen, None
+        self.k, self.exclude_seen, self.teacher, self.evaluation = tuple(k), exclude_seen, teacher, None
         self.train_sampler = None
         self.add_callback(SetEpochCallback(self))
         self.add_callback(TrimHeapCallback())
@@ -145,6 +222,11 @@ class Bert4RecTrainer(Trainer):
             return super()._get_dataloader(dataset, *args, is_training=is_training, **kwargs)
         finally:
             self.data_collator = training_collator
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        if self.teacher is not None:
+            inputs = {**inputs, **self.teacher(inputs)}
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         inputs = self._prepare_inputs(inputs)
@@ -279,7 +361,14 @@ def check_save_dir(
     states = glob.glob(os.path.join(glob.escape(save_dir), "checkpoint-*", TRAINER_STATE_NAME))
     checkpoints = sorted(map(os.path.dirname, states), key=lambda folder: int(folder.rpartition("-")[2]))
     if not checkpoints:
-        raise DataError(f"{save_dir} holds no whole checkpoint-* folder to resume from; choose another --save_dir.")
+        # What a run wrote that was cut short before its first checkpoint is nobody's loss.
+        strange = sorted(name for name in os.listdir(save_dir) if not name.startswith("checkpoint-"))
+        if strange:
+            raise DataError(
+                f"{save_dir} holds {strange[0]} and no whole checkpoint-* folder to resume from; choose another "
+                "--save_dir."
+            )
+        return None
     checkpoint = checkpoints[-1]
     if processor is not None:
         before = load_processor(checkpoint)

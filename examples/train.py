@@ -23,7 +23,9 @@ from bert4rec_hf import (
     DataArguments,
     DataCollatorForItemMasking,
     DataError,
+    EMACallback,
     Split,
+    Teacher,
     analyze,
     check_k,
     check_save_dir,
@@ -33,6 +35,7 @@ from bert4rec_hf import (
     fit_processor,
     item_counts,
     load_and_grow,
+    load_checkpoint,
     metrics_table,
     parse_arguments,
     parse_windows,
@@ -129,6 +132,16 @@ class RunArguments:
     learning_rate: float = field(default=2e-3, metadata={"help": "Peak learning rate of AdamW."})
     weight_decay: float = field(default=1e-2, metadata={"help": "Weight decay of AdamW."})
     warmup_ratio: float = field(default=0.1, metadata={"help": "Share of the steps that warm up; linear decay after."})
+    ema_decay: float = field(
+        default=0.0,
+        metadata={"help": "Validate and keep the moving average of the weights, as 0.999; 0 the last ones."},
+    )
+    teacher: str | None = field(
+        default=None, metadata={"help": "Checkpoint, of an ensemble say, to learn from as well: distillation."}
+    )
+    teacher_weight: float = field(default=0.5, metadata={"help": "Its share in the loss, from 0 to 1."})
+    temperature: float = field(default=1.0, metadata={"help": "Above 1 its less likely items count more."})
+    teacher_items: int = field(default=100, metadata={"help": "Its best items at each label are learnt from."})
     num_workers: int = field(default=0, metadata={"help": "Processes that make batches."})
     logging_steps: int = field(default=100, metadata={"help": "Steps between two log lines."})
     save_steps: int | None = field(default=None, metadata={"help": "Steps between two saves; an epoch if not given."})
@@ -164,6 +177,10 @@ class RunArguments:
             value = getattr(self, name)
             if value is not None and not value >= minimum:
                 raise DataError(f"{name} is {value}; it must be at least {minimum}.")
+        if not 0 <= self.ema_decay < 1:
+            raise DataError(f"ema_decay is {self.ema_decay}; it must be in [0, 1).")
+        if not 0 <= self.teacher_weight <= 1 or not self.temperature > 0 or self.teacher_items < 1:
+            raise DataError("teacher_weight must be in [0, 1], temperature above 0 and teacher_items at least 1.")
         if self.warmup_ratio >= 1:  # Trainer would read it as a number of steps
             raise DataError(f"warmup_ratio is {self.warmup_ratio}; it must be below 1.")
         if self.early_stopping_patience and not self.do_eval:
@@ -179,12 +196,13 @@ class RunArguments:
                 )
 
 
-def main():
+def main(flags: list[str] | None = None):
     data_args, split, model_args, masking_args, args = parse_arguments(
         *(DataArguments, Split, ModelArguments, MaskingArguments, RunArguments),
         description=__doc__,
         checkpoint="init_from",
         sizes=SIZES,
+        args=flags,
     )
     set_seed(args.seed)
 
@@ -211,6 +229,13 @@ def main():
     collator = DataCollatorForItemMasking(
         processor, max_length=model_args.max_length, seed=args.seed, **asdict(masking_args)
     )
+    teacher = None
+    if args.teacher:
+        how = (model_args.max_length, args.teacher_weight, args.temperature, args.teacher_items)
+        teacher = Teacher(*load_checkpoint(args.teacher), processor, *how)
+    callbacks = [EMACallback(args.ema_decay)] if args.ema_decay else []
+    if args.early_stopping_patience:
+        callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
     sizes = {name: getattr(model_args, flag) for flag, name in SIZES.items()}
     config = Bert4RecConfig(**processor.config_kwargs(), **sizes)
     if model is None:
@@ -264,9 +289,10 @@ def main():
         eval_dataset=held_out.get("validation"),
         data_collator=collator,
         processing_class=processor,
-        callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
+        callbacks=callbacks,
         k=args.k,
         exclude_seen=args.exclude_seen,
+        teacher=teacher,
     )
     trainer.train(resume_from_checkpoint=checkpoint)
     if not trainer.is_world_process_zero():

@@ -1,0 +1,238 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""PyTorch ensemble of BERT4Rec models that vote."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import MaskedLMOutput
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
+from .modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel, find_labels
+from .processing_bert4rec import Bert4RecProcessor
+from .ranking_bert4rec import RecommendationMixin
+
+
+# Rows that vote at once: what exists besides the result stays small.
+ROWS_AT_ONCE = 8
+
+
+class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
+    """
+    Several [`Bert4RecForMaskedLM`] that vote on what comes next, as one model: of any size, features, objective or
+    loss, over the same items.
+
+    Example:
+
+    ```python
+    >>> from bert4rec_hf import Bert4RecEnsembleForMaskedLM, Bert4RecProcessor
+
+    >>> folders = ["exps/seed1", "exps/seed2"]
+    >>> Bert4RecEnsembleForMaskedLM.from_checkpoints(folders).save_pretrained("exps/ensemble")
+    >>> Bert4RecProcessor.from_checkpoints(folders).save_pretrained("exps/ensemble")
+    ```"""
+
+    config: Bert4RecEnsembleConfig
+    config_class = Bert4RecEnsembleConfig
+    _auto_class = "AutoModelForMaskedLM"
+
+    def __init__(self, config: Bert4RecEnsembleConfig):
+        super().__init__(config)
+        how = {"attn_implementation": self.config._attn_implementation}
+        self.members = nn.ModuleList(Bert4RecForMaskedLM._from_config(member, **how) for member in config.members)
+        self.post_init()
+        # post_init does not look into lists of models.
+        self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
+
+    @classmethod
+    def from_checkpoints(
+        cls,
+        names: Sequence[str],
+        voting: str = "probability",
+        weights: Sequence[float] | None = None,
+        **kwargs,
+    ) -> "Bert4RecEnsembleForMaskedLM":
+        """
+        The ensemble of single models, each a folder or an id on the Hub. What it reads with is
+        [`Bert4RecProcessor.from_checkpoints`] of the same.
+
+        Args:
+            voting, weights: as for [`Bert4RecEnsembleConfig`].
+            kwargs: of [`~PreTrainedModel.from_pretrained`], for each member.
+
+        Raises:
+            `ValueError`: if one is no single model, or their items or the way they read data differ.
+        """
+        for name in names:
+            model_type = Bert4RecConfig.get_config_dict(name)[0].get("model_type")
+            if model_type != Bert4RecConfig.model_type:
+                raise ValueError(f"{name} holds a model of type {model_type}, which cannot be a member; name its own.")
+        processor = Bert4RecProcessor.from_checkpoints(names)
+        members = [Bert4RecForMaskedLM.from_pretrained(name, **kwargs) for name in names]
+        return cls.from_members(members, processor, voting, weights)
+
+    @classmethod
+    def from_members(
+        cls,
+        members: Sequence[Bert4RecForMaskedLM],
+        processor: Bert4RecProcessor,
+        voting: str = "probability",
+        weights: Sequence[float] | None = None,
+    ) -> "Bert4RecEnsembleForMaskedLM":
+        """
+        The ensemble of models that are there already; they are not copied.
+
+        Args:
+            processor ([`Bert4RecProcessor`]): what [`Bert4RecProcessor.merge`] makes of the members' own.
+        """
+        weights = None if weights is None else list(weights)
+        configs = [member.config for member in members]
+        config = Bert4RecEnsembleConfig(members=configs, voting=voting, weights=weights, **processor.config_kwargs())
+        return cls._of(members, config)
+
+    @classmethod
+    def _of(cls, members: Sequence[Bert4RecForMaskedLM], config: Bert4RecEnsembleConfig):
+        with torch.device("meta"):
+            ensemble = cls(config)
+        ensemble.members = nn.ModuleList(members)
+        return ensemble.eval()
+
+    def subset(self, numbers: Sequence[int], weights: Sequence[float] | None = None) -> "Bert4RecEnsembleForMaskedLM":
+        """An ensemble of some of the members, which are shared, not copied; with equal weights if none are given."""
+        config = self.config.to_dict()
+        config["members"] = [self.members[number].config for number in numbers]
+        config["weights"] = None if weights is None else list(weights)
+        config = Bert4RecEnsembleConfig.from_dict(config)
+        return self._of([self.members[number] for number in numbers], config)
+
+    def features_of(self, member: Bert4RecForMaskedLM, user_features: torch.Tensor | None) -> torch.Tensor | None:
+        """The columns of `user_features` that a member knows."""
+        if user_features is None:
+            return None
+        names = [feature["name"] for feature in self.config.user_features]
+        columns = [names.index(feature["name"]) for feature in member.config.user_features]
+        return user_features[:, columns]
+
+    def vote(self, states: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """
+        The members' states, each `(num_states, its hidden_size)`, to `(some, vocab_size)` of log-probabilities, a few
+        rows after the other.
+        """
+        weights = self.config.weights or [1.0] * len(self.members)
+        for rows in zip(*(state.split(ROWS_AT_ONCE) for state in states)):
+            total = sum(weight / sum(weights) * ballot for weight, ballot in zip(weights, self.ballots(rows)))
+            total = total if self.config.voting == "log_probability" else total.log()
+            # Of probabilities the mean is one already.
+            yield (total if self.config.voting == "probability" else total.log_softmax(-1)).float()
+
+    def ballots(self, states: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """What each member casts, by its states `(num_states, its hidden_size)`: `(num_states, vocab_size)`."""
+        for member, state in zip(self.members, states):
+            log_probs = member.log_probabilities(state)
+            # Of doubles, so that neither a small probability nor the order of the members is lost.
+            log_probs = log_probs.to(torch.float32 if log_probs.device.type == "mps" else torch.float64)
+            if self.config.voting == "probability":
+                yield log_probs.exp()
+            elif self.config.voting == "log_probability":
+                yield log_probs
+            else:
+                rank = log_probs.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) + 1
+                yield (1 / (60.0 + rank.to(log_probs.dtype))).masked_fill(log_probs.isneginf(), 0)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        user_features: torch.LongTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs,
+    ) -> tuple[torch.Tensor] | MaskedLMOutput:
+        r"""
+        The arguments are those of [`Bert4RecForMaskedLM.forward`]. With `labels` there is the mean of the members'
+        losses, by which each of them trains as it would alone; without, `logits` of shape `(batch_size,
+        sequence_length, vocab_size)` are the log-probabilities they agree on.
+        """
+        if labels is not None:
+            losses = [
+                member(
+                    input_ids,
+                    attention_mask,
+                    position_ids,
+                    self.features_of(member, user_features),
+                    labels=labels,
+                    num_items_in_batch=num_items_in_batch,
+                    **kwargs,
+                ).loss
+                for member in self.members
+            ]
+            return MaskedLMOutput(loss=torch.stack(losses).mean())
+        states = [
+            member.model(input_ids, attention_mask, position_ids, self.features_of(member, user_features))[0]
+            for member in self.members
+        ]
+        logits = torch.cat([*self.vote([state.flatten(0, 1) for state in states])])
+        return MaskedLMOutput(logits=logits.view(*input_ids.shape, -1))
+
+    @torch.no_grad()
+    def score(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+    ) -> torch.Tensor:
+        states = self.next_item_states(input_ids, attention_mask, user_features)
+        scores = torch.empty(len(input_ids), self.config.vocab_size, device=input_ids.device)
+        for rows, voted in zip(scores.split(ROWS_AT_ONCE), self.vote(states)):
+            rows.copy_(voted)
+        return scores
+
+    def next_item_states(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+    ) -> list[torch.Tensor]:
+        """The states of [`~Bert4RecForMaskedLM.next_item_states`] of each member, `(batch_size, its hidden_size)`."""
+        return [
+            member.next_item_states(input_ids, attention_mask, self.features_of(member, user_features))
+            for member in self.members
+        ]
+
+    @torch.no_grad()
+    def label_distribution(
+        self,
+        input_ids: torch.LongTensor,
+        labels: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+        num_items: int = 100,
+        temperature: float = 1.0,
+    ) -> tuple[torch.LongTensor, torch.FloatTensor]:
+        """
+        The `teacher_ids` and `teacher_probs` of [`Bert4RecForMaskedLM.forward`], both `(num_labels, num_items)`: the
+        items that the ensemble deems most likely at each labelled position, and their probabilities among each other.
+        """
+        positions, places, _ = find_labels(labels)
+        states = [
+            member.model(
+                input_ids,
+                attention_mask,
+                user_features=self.features_of(member, user_features),
+                output_positions=positions,
+            )[0].flatten(0, 1)[places]
+            for member in self.members
+        ]
+        num_items = min(num_items, self.config.vocab_size - 3)
+        top = [voted.topk(num_items) for voted in self.vote(states)]
+        if not top:
+            nothing = input_ids.new_zeros(0, num_items)
+            return nothing, nothing.float()
+        values, item_ids = map(torch.cat, zip(*top))
+        return item_ids, (values / temperature).softmax(-1)
+
+
+__all__ = ["Bert4RecEnsembleForMaskedLM"]
