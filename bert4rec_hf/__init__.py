@@ -36,15 +36,22 @@ _import_structure = {
         "write_submission",
     ],
     "analysis": ["analyze"],
-    "reports": ["comparison_text", "evaluation_text", "read_users", "write_data_report", "write_evaluation_report"],
+    "reports": [
+        "comparison_text",
+        "ensemble_text",
+        "evaluation_text",
+        "read_users",
+        "write_data_report",
+        "write_evaluation_report",
+    ],
     "growth": ["add_items", "load_and_grow"],
-    "hub": ["load_checkpoint", "load_processor", "push_checkpoint", "push_metric"],
+    "hub": ["load_checkpoint", "load_ensemble", "load_processor", "push_checkpoint", "push_metric"],
     "selection": ["select_members"],
     "distillation": ["Teacher"],
     "trainer": ["Bert4RecTrainer", "EMACallback", "check_save_dir"],
     "model_card": ["write_model_card"],
     "sample_data": ["write_sample_data"],
-    "arguments": ["check_output_file", "check_report_dir", "parse_arguments", "run"],
+    "arguments": ["as_flags", "check_output_file", "check_report_dir", "parse_arguments", "run"],
 }
 _module_of = {name: module for module, names in _import_structure.items() for name in names}
 

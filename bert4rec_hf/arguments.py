@@ -11,7 +11,7 @@ import yaml
 from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser
 
-from .hub import find_checkpoint, load_config, load_processor, one_line
+from .hub import find_checkpoint, load_config, load_processor, merge_processors, one_line
 from .tables import DataError
 
 
@@ -21,6 +21,8 @@ def parse_arguments(
     checkpoint: str | None = None,
     sizes: dict[str, str] | None = None,
     args: Sequence[str] | None = None,
+    merge: bool = False,
+    rest: bool = False,
 ) -> tuple:
     """
     The command line as dataclasses, one of each type. A YAML or JSON file as the first argument gives defaults, and so
@@ -33,6 +35,10 @@ def parse_arguments(
             Flags for which the checkpoint's config has defaults, and their names there.
         args (`Sequence[str]`, *optional*):
             Instead of the command line.
+        merge (`bool`, *optional*, defaults to `False`):
+            Where the flag has several checkpoints, they are members of one ensemble; otherwise the first counts.
+        rest (`bool`, *optional*, defaults to `False`):
+            Return what is not known, a file too, as a list behind the dataclasses, instead of refusing it.
 
     Raises:
         `DataError`: for a file that cannot be used, or a name in it that is no flag.
@@ -44,31 +50,32 @@ def parse_arguments(
         allow_abbrev=False,  # the first pass below would not know that --model_di is --model_dir
     )
     args = list(sys.argv[1:] if args is None else args)
-    if args and args[0].endswith((".yaml", ".yml", ".json")):
+    if args and args[0].endswith((".yaml", ".yml", ".json")) and not rest:
         values = _read_values(args.pop(0))
         for name in values:
             if f"--{name}" not in parser._option_string_actions:
                 raise DataError(f"{name!r} is no argument of this script; see --help.")
-        args = _as_flags(values) + args
+        args = as_flags(values) + args
     if checkpoint is not None:
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         for name in (checkpoint, "revision"):
             first.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, nargs="+")
         given = vars(first.parse_known_args(args)[0])
-        if given[checkpoint] is not None:  # the first, where there are several
-            folder = find_checkpoint(given[checkpoint][0], (given["revision"] or [None])[0])
-            processor = load_processor(folder)
+        if given[checkpoint] is not None:
+            names = given[checkpoint] if merge else given[checkpoint][:1]
+            folders = {name: find_checkpoint(name, (given["revision"] or [None])[0]) for name in names}
+            processor = merge_processors({name: load_processor(folder) for name, folder in folders.items()})
             values = {**(processor.data or {}), **(processor.split or {})}
             if sizes:
-                config = load_config(folder)
+                config = load_config(*folders.values())
                 values |= {flag: getattr(config, name) for flag, name in sizes.items()}
             known = {name: value for name, value in values.items() if f"--{name}" in parser._option_string_actions}
-            args = _as_flags(known) + args
-    return parser.parse_args_into_dataclasses(args)
+            args = as_flags(known) + args
+    return parser.parse_args_into_dataclasses(args, return_remaining_strings=rest)
 
 
-def _as_flags(values: dict) -> list[str]:
-    """Names and values as flags before the others, so that they are checked alike and overruled."""
+def as_flags(values: dict) -> list[str]:
+    """Names and values as flags. Before others they are checked alike, and overruled."""
     flags = []
     for name, value in values.items():
         if isinstance(value, list):

@@ -3,6 +3,7 @@
 
 import torch
 
+from .hub import merge_processors
 from .modeling_bert4rec import Bert4RecForMaskedLM
 from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from .processing_bert4rec import Bert4RecProcessor
@@ -37,10 +38,7 @@ class Teacher:
         temperature: float = 1.0,
         num_items: int = 100,
     ):
-        try:
-            merged = Bert4RecProcessor.merge({"the student": student_processor, "the teacher": processor})
-        except ValueError as error:
-            raise DataError(str(error)) from None
+        merged = merge_processors({"the student": student_processor, "the teacher": processor})
         if merged.user_feature_names != student_processor.user_feature_names:
             raise DataError(
                 f"the teacher needs the user features {', '.join(processor.user_feature_names)}; train the student "

@@ -239,6 +239,8 @@ def evaluate(
         "history": "updated" if update_history else "frozen",
         "num_rounds": num_rounds,
     }
+    if members:
+        description["members"] = list(members)
     return Evaluation({**description, "windows": report}, pa.concat_tables(tables, promote_options="default"))
 
 

@@ -3,7 +3,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -165,6 +165,46 @@ def load_checkpoint(
         return MODELS[type(config)].from_pretrained(folder, config=config), processor
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{model_dir}: {one_line(error)}") from None
+
+
+def load_ensemble(
+    model_dirs: Sequence[str], voting: str | None = None, weights: Sequence[float] | None = None
+) -> tuple[Bert4RecEnsembleForMaskedLM, Bert4RecProcessor]:
+    """
+    The ensemble of several checkpoints, folders or ids on the Hub, or of one that is an ensemble, and its processor.
+
+    Args:
+        voting, weights: as for [`Bert4RecEnsembleConfig`]; if not given the ensemble's own.
+
+    Raises:
+        `DataError`: if one cannot be loaded, if they do not go together, or if the weights do not fit them.
+    """
+    checkpoints = {name: load_checkpoint(name) for name in model_dirs}
+    if len(checkpoints) < len(model_dirs):
+        raise DataError(f"{' '.join(model_dirs)}: a member is named twice; give weights instead.")
+    (model, processor), *others = checkpoints.values()
+    if isinstance(model, Bert4RecEnsembleForMaskedLM) and not others:
+        members = [*model.members]
+        voting, weights = voting or model.config.voting, weights or model.config.weights
+    else:
+        members = [model for model, _ in checkpoints.values()]
+        for name, model in zip(checkpoints, members):
+            if isinstance(model, Bert4RecEnsembleForMaskedLM):
+                raise DataError(f"{name} is an ensemble, which cannot be a member of another; name its members.")
+        processor = merge_processors({name: processor for name, (_, processor) in checkpoints.items()})
+    try:
+        how = (voting or "probability", weights)
+        return Bert4RecEnsembleForMaskedLM.from_members(members, processor, *how), processor
+    except StrictDataclassError as error:
+        raise DataError(one_line(error)) from None
+
+
+def merge_processors(processors: dict[str, Bert4RecProcessor]) -> Bert4RecProcessor:
+    """[`Bert4RecProcessor.merge`], which raises `DataError`."""
+    try:
+        return Bert4RecProcessor.merge(processors)
+    except ValueError as error:
+        raise DataError(str(error)) from None
 
 
 def _check_weights(folder: str, config: Bert4RecConfig):

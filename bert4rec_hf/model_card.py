@@ -9,10 +9,12 @@ from datasets import Dataset
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import TrainingArguments
 
+from .configuration_bert4rec import Bert4RecEnsembleConfig
 from .data_collator import DataCollatorForItemMasking
 from .encoding import history_lengths
 from .evaluation import ALL_USERS, MODEL, metrics_table
 from .modeling_bert4rec import Bert4RecForMaskedLM
+from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from .processing_bert4rec import Bert4RecProcessor
 from .reports import DATA_REPORT, MODEL_REPORT, verdicts, windows_table
 from .splits import Split
@@ -20,7 +22,7 @@ from .splits import Split
 
 def write_model_card(
     save_dir: str,
-    model: Bert4RecForMaskedLM,
+    model: Bert4RecForMaskedLM | Bert4RecEnsembleForMaskedLM,
     processor: Bert4RecProcessor,
     training_args: TrainingArguments | None = None,
     collator: Callable | None = None,
@@ -61,13 +63,15 @@ def write_model_card(
     if isinstance(train_dataset, Dataset) and "input_ids" in train_dataset.column_names:
         events = f"{int(history_lengths(train_dataset).sum()):,} by {len(train_dataset):,} users"
         data = {"Training events": events, **data}
-    training = {
-        "Hidden size": config.hidden_size,
-        "Layers, heads": f"{config.num_hidden_layers}, {config.num_attention_heads}",
-        "Parameters": f"{model.num_parameters():,}",
-        "Longest sequence": config.max_position_embeddings,
-        "Dropout": config.hidden_dropout_prob,
-    }
+    if isinstance(config, Bert4RecEnsembleConfig):
+        weights = config.weights or [1.0] * len(config.members)
+        training = {"Voting": f"mean {config.voting.replace('_', ' ')} of {len(weights)} members"}
+        for number, (member, weight) in enumerate(zip(model.members, weights), start=1):
+            training[f"Member {number}, weight {weight / sum(weights):.2f}"] = "; ".join(
+                f"{name.lower()} {value}" for name, value in _sizes(member).items()
+            )
+    else:
+        training = _sizes(model)
     if isinstance(collator, DataCollatorForItemMasking):
         training["Mask probability"] = collator.mlm_probability
         training["Rows that mask only the last item"] = collator.last_item_probability
@@ -107,6 +111,17 @@ def write_model_card(
     return card
 
 
+def _sizes(model: Bert4RecForMaskedLM) -> dict:
+    config = model.config
+    return {
+        "Hidden size": config.hidden_size,
+        "Layers, heads": f"{config.num_hidden_layers}, {config.num_attention_heads}",
+        "Parameters": f"{model.num_parameters():,}",
+        "Longest sequence": config.max_position_embeddings,
+        "Dropout": config.hidden_dropout_prob,
+    }
+
+
 def _rows(values: dict) -> str:
     return "\n".join(f"| {name} | {value} |" for name, value in values.items())
 
@@ -120,13 +135,15 @@ def _results(evaluation: dict | None) -> str:
         return "None were measured: there is nothing to say how well it recommends."
     windows = evaluation["windows"]
     first = windows[0]
+    members = evaluation.get("members", ())  # their mean will do here
+    results = {name: of for name, of in first["groups"][ALL_USERS]["results"].items() if name not in members}
     parts = [
         f"{first['num_users']:,} users, {first['num_targets']:,} targets of the {evaluation['subset']} rows"
         f"{' of ' + first['name'] if len(windows) > 1 else ''}, {first['unknown_targets']:.1%} of them outside the"
         " vocabulary, which count as misses. Every item is ranked, "
         f"{'without' if evaluation['exclude_seen'] else 'with'} those a user has seen. Recall is divided by min(k,"
         " number of targets); score is 0.75 recall + 0.25 NDCG.",
-        metrics_table(first["groups"][ALL_USERS]["results"]),
+        metrics_table(results),
     ]
     if len(windows) > 1:
         parts += [windows_table(evaluation, group) for group in first["groups"]]

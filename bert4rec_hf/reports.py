@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers.utils import logging
 
-from .evaluation import ALL_USERS, CEILING, MODEL, PANEL, Evaluation
+from .evaluation import ALL_USERS, CEILING, MEMBERS, MODEL, PANEL, Evaluation
 from .tables import DataError
 
 
@@ -196,6 +196,8 @@ def verdicts(report: dict) -> list[str]:
     for window in report["windows"]:
         behind = {"LOSES to": [], "may be no better than": []}
         for name, leads in window["groups"][ALL_USERS]["against"].items():
+            if name in (MEMBERS, *report.get("members", ())):  # no simple rule
+                continue
             lead = leads[metric]
             low, high = lead.get("low", lead["mean"]), lead.get("high", lead["mean"])
             if low <= 0:
@@ -222,10 +224,11 @@ def windows_table(report: dict, group: str = ALL_USERS, metric: str | None = Non
     return "\n".join(lines)
 
 
-def _cell(figure: dict | None) -> str:
+def _cell(figure: dict | None, digits: int = 3) -> str:
     if figure is None or figure["mean"] is None:
         return ""
-    return f"{figure['mean']:.3f}" + (f" ±{(figure['high'] - figure['low']) / 2:.3f}" if "low" in figure else "")
+    half = f" ±{(figure['high'] - figure['low']) / 2:.{digits}f}" if "low" in figure else ""
+    return f"{figure['mean']:.{digits}f}{half}"
 
 
 def evaluation_text(reports: Sequence[dict]) -> str:
@@ -344,6 +347,42 @@ def draw_evaluation(figure, reports: Sequence[dict]):
         ax.set(title=title or f"{metric}, {group}", ylim=(0, None))
         ax.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
+
+
+def ensemble_text(report: dict) -> str:
+    """The report of an [`Evaluation`] with `members`: each of them, what voting gains, and how far they agree."""
+    ks, lines = report["k"], []
+    metrics = [f"{metric}@{k}" for k in ks for metric in ("recall", "ndcg", "score")]
+    for window in report["windows"]:
+        figures = window["groups"][ALL_USERS]
+        results = figures["results"]
+        members = report["members"]
+        rest = [name for name in results if name not in (MODEL, MEMBERS, *members)]
+        width = max(map(len, ["standard deviation", *results]))
+        lines += [f"{window['name']}, {window['num_users']:,} users"]
+        lines.append(f"  {'':{width}} " + "".join(f"{metric:>17}" for metric in metrics))
+        rows = [(name, [_cell(results[name][metric], 4) for metric in metrics]) for name in (MODEL, MEMBERS, *members)]
+        if len(members) > 1:
+            means = np.array([[results[name][metric]["mean"] for metric in metrics] for name in members])
+            rows.insert(2, ("standard deviation", [f"{value:.4f}" for value in means.std(0, ddof=1)]))
+        rows += [(name, [_cell(results[name][metric], 4) for metric in metrics]) for name in rest]
+        names = {MODEL: "the ensemble"}
+        lines += [f"  {names.get(name, name):{width}} " + "".join(f"{cell:>17}" for cell in row) for name, row in rows]
+        best = max(members, key=lambda name: results[name][f"score@{ks[0]}"]["mean"])
+        for other, what in ((MEMBERS, MEMBERS), (best, f"{best}, the best by score@{ks[0]}")):
+            lines += ["", f"  Gain over {what}, 95% of it by the same users"]
+            for metric in metrics:
+                lead = figures["against"][other][metric]
+                ends = f"{lead['low']:+10.4f}{lead['high']:+10.4f}" if "low" in lead else ""
+                lines.append(f"    {metric:{width}} {lead['mean']:+.4f} {ends}")
+        lines.append("")
+        for k in ks if len(members) > 1 else ():
+            pairs = [window["overlap"][a][b][f"overlap@{k}"] for a in members for b in members if a != b]
+            lines.append(
+                f"  Two members have {np.mean(pairs):.1%} of their {k} items in common, {min(pairs):.1%} to "
+                f"{max(pairs):.1%}."
+            )
+    return "\n".join(lines)
 
 
 def comparison_text(results: Sequence[dict], a: str, b: str, k: int | None = None) -> str:

@@ -134,7 +134,7 @@ class RunArguments:
     warmup_ratio: float = field(default=0.1, metadata={"help": "Share of the steps that warm up; linear decay after."})
     ema_decay: float = field(
         default=0.0,
-        metadata={"help": "Validate and keep the moving average of the weights, as 0.999; 0 the last ones."},
+        metadata={"help": "Validate and keep the weights' moving average, as 0.999; 0 for none."},
     )
     teacher: str | None = field(
         default=None, metadata={"help": "Checkpoint, of an ensemble say, to learn from as well: distillation."}
@@ -196,14 +196,16 @@ class RunArguments:
                 )
 
 
+ARGUMENTS = (DataArguments, Split, ModelArguments, MaskingArguments, RunArguments)
+
+
+def parse(flags: list[str] | None = None) -> tuple:
+    """The arguments, one of each of `ARGUMENTS`: of the command line, if no flags are given."""
+    return parse_arguments(*ARGUMENTS, description=__doc__, checkpoint="init_from", sizes=SIZES, args=flags)
+
+
 def main(flags: list[str] | None = None):
-    data_args, split, model_args, masking_args, args = parse_arguments(
-        *(DataArguments, Split, ModelArguments, MaskingArguments, RunArguments),
-        description=__doc__,
-        checkpoint="init_from",
-        sizes=SIZES,
-        args=flags,
-    )
+    data_args, split, model_args, masking_args, args = parse(flags)
     set_seed(args.seed)
 
     # 1. Read the logs, fit the vocabularies on the training rows, encode

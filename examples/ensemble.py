@@ -1,0 +1,312 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""
+Several models that vote: trains them, says what voting gains, saves them as one model, and recommends.
+
+    python examples/ensemble.py train --data_dir ./data --save_dir ./exps --num_members 5
+    python examples/ensemble.py evaluate --model_dirs [1,2,3,4,5] --data_dir ./data
+    python examples/ensemble.py predict --model_dirs [1,2,3,4,5] --data_dir ./data --output_file submission.csv
+
+train takes the flags of train.py too, for all members; --members is a YAML file with a list of flags of each member,
+as in "- {mlm_probability: 0.5, hidden_size: 256}". The members lie in ./exps/seed1, ./exps/seed2 and so on, the
+ensemble in ./exps/ensemble. Started again, it goes on where it was. [1,2,3] means ./exps/seed1 to ./exps/seed3;
+folders and ids on the Hub will do as well, or the folder of an ensemble. evaluate --save_dir ./best saves what is
+evaluated.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import asdict, dataclass, field, fields
+from typing import Literal
+
+import train
+import yaml
+
+from bert4rec_hf import (
+    DataArguments,
+    DataError,
+    Split,
+    as_flags,
+    check_k,
+    check_output_file,
+    check_report_dir,
+    check_save_dir,
+    encode_evaluation,
+    ensemble_text,
+    evaluate,
+    load_ensemble,
+    parse_arguments,
+    parse_windows,
+    read_interactions,
+    run,
+    select_members,
+    write_evaluation_report,
+    write_model_card,
+    write_submission,
+)
+
+
+RECORD = "members.json"
+# What changes nothing of a model.
+HARMLESS = ("save_dir", "data_dir", "resume", "num_workers", "logging_steps", "eval_batch_size")
+
+
+@dataclass
+class VotingArguments:
+    """How the members vote."""
+
+    voting: Literal["probability", "log_probability", "reciprocal_rank"] | None = field(
+        default=None, metadata={"help": "What is averaged: an ensemble's own, or the probability."}
+    )
+    weights: list[str] = field(
+        default_factory=list,
+        metadata={"help": 'A number for each member, or "fitted" on the validation rows; equal if not given.'},
+    )
+
+    def __post_init__(self):
+        if self.weights != ["fitted"]:
+            try:
+                self.weights = [float(weight) for weight in self.weights]
+            except ValueError:
+                raise DataError(f"weights are {' '.join(self.weights)}; give numbers, or fitted.") from None
+
+
+@dataclass
+class MembersArguments:
+    """How many models, and how they differ."""
+
+    save_dir: str = field(metadata={"help": "Folder of the members and of the ensemble."})
+    num_members: int | None = field(default=None, metadata={"help": "Members; as many as --members has, or 5."})
+    members: str | None = field(default=None, metadata={"help": "YAML file with a list of flags of each member."})
+
+
+@dataclass
+class RankingArguments:
+    """Which models, and which lists."""
+
+    model_dirs: list[str] = field(
+        metadata={"help": "Folders or ids on the Hub, [1,2,3] for exps/seed1 to exps/seed3, or one ensemble."}
+    )
+    k: list[int] = field(
+        default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists; weights are fitted to the first."}
+    )
+    exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a user's history."})
+    eval_batch_size: int = field(default=128, metadata={"help": "Users ranked at once."})
+
+
+@dataclass
+class EvaluationArguments:
+    """What is looked at."""
+
+    subset: Literal["validation", "test"] = field(default="test", metadata={"help": "Which rows are the targets."})
+    windows: str | None = field(
+        default=None, metadata={"help": "Windows of a temporal split, from the cut-off on, as in 1M,1M or 14D,14D."}
+    )
+    num_rounds: int = field(default=1000, metadata={"help": "Samples of the bootstrap; 0 for no intervals."})
+    output_dir: str | None = field(default=None, metadata={"help": "Folder of the report."})
+    save_dir: str | None = field(default=None, metadata={"help": "Folder to save the ensemble in, new or empty."})
+
+
+@dataclass
+class PredictionArguments:
+    """For whom, and where to."""
+
+    submission_file: str = field(
+        default="sample_submission.csv", metadata={"help": "File in data_dir that lists the profiles."}
+    )
+    output_file: str = field(default="submission.csv", metadata={"help": "File to write."})
+
+
+def train_members(flags: list[str]):
+    args, voting, flags = parse_arguments(
+        MembersArguments, VotingArguments, description=__doc__, args=flags, rest=True
+    )
+    overrides = read_overrides(args.members)
+    num_members = args.num_members or len(overrides) or 5
+    if num_members < max(len(overrides), 1):
+        raise DataError(f"num_members is {num_members}; it must be at least {max(len(overrides), 1)}.")
+    members = {}
+    for number in range(1, num_members + 1):
+        own = overrides[number - 1] if number <= len(overrides) else {}
+        name = os.path.join(args.save_dir, f"seed{number}")
+        members[name] = flags + as_flags({"seed": number, **own, "save_dir": name, "resume": True})
+    settings = {name: settings_of(member) for name, member in members.items()}
+    check_record(args.save_dir, settings)
+    for number, (name, member) in enumerate(members.items(), start=1):
+        is_there = os.path.exists(os.path.join(name, "README.md"))  # what train.py writes last
+        print(f"member {number} of {num_members}: {name}{', there already' if is_there else ''}")
+        if not is_there:
+            train.main(member)
+    ensemble = os.path.join(args.save_dir, "ensemble")
+    if os.path.exists(ensemble):
+        raise DataError(f"{ensemble} is there already; save another one by evaluate --model_dirs ... --save_dir DIR.")
+    shared = settings[os.path.join(args.save_dir, "seed1")]
+    shared = {name: shared[name] for name in ("data_dir", "k", "windows", "exclude_seen", "eval_batch_size")}
+    how = {name: value for name, value in {**shared, **vars(voting)}.items() if value != []}
+    evaluate_members(["--model_dirs", *members, *as_flags(how), "--save_dir", ensemble])
+
+
+def read_overrides(file: str | None) -> list[dict]:
+    if file is None:
+        return []
+    try:
+        with open(file, encoding="utf-8") as stream:
+            overrides = yaml.safe_load(stream)
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}.") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{file}: {' '.join(str(error).split())}") from None
+    if not isinstance(overrides, list) or not all(isinstance(override, dict) for override in overrides):
+        raise DataError(f"{file}: it must be a list with names and values for each member, as in '- {{seed: 7}}'.")
+    known = {part.name for arguments in train.ARGUMENTS for part in fields(arguments)} - {"save_dir", "resume"}
+    for number, override in enumerate(overrides, start=1):
+        if strange := sorted(set(override) - known):
+            raise DataError(f"{file}: member {number} has {strange[0]!r}, which is no argument of a member.")
+    return overrides
+
+
+def settings_of(flags: list[str]) -> dict:
+    """The arguments of a member, for which train.py would refuse what it would refuse."""
+    settings = {name: value for part in train.parse(flags) for name, value in asdict(part).items()}
+    if settings["push_to_hub"]:
+        raise DataError("push_to_hub is not for members; push the ensemble by push_to_hub.py when it is there.")
+    return settings
+
+
+def check_record(save_dir: str, settings: dict[str, dict]):
+    """Checks that the members that are there are those that are asked for, and notes those that will be."""
+    check_report_dir(save_dir)
+    path = os.path.join(save_dir, RECORD)
+    before = {}
+    if os.path.exists(path):
+        try:
+            with open(path, encoding="utf-8") as file:
+                before = json.load(file)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from None
+    settings = {
+        name: {flag: value for flag, value in now.items() if flag not in HARMLESS} for name, now in settings.items()
+    }
+    for name, now in settings.items():
+        then = before.get(os.path.basename(name))
+        if then is None and os.path.isdir(name) and os.listdir(name):
+            raise DataError(f"{name} is there, and no member that was trained here; choose another --save_dir.")
+        for flag, value in now.items() if then else ():
+            if then.get(flag) != value:
+                raise DataError(f"{name} has {flag} {then.get(flag)}, not {value}; choose another --save_dir.")
+    os.makedirs(save_dir, exist_ok=True)
+    record = before | {os.path.basename(name): now for name, now in settings.items()}
+    with open(f"{path}.part", "w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1, ensure_ascii=False)
+    os.replace(f"{path}.part", path)
+
+
+def load_members(args: RankingArguments, voting: VotingArguments, data_args: DataArguments, split: Split):
+    """The ensemble, what it reads with, the log, and the members' names."""
+    fitted = voting.weights == ["fitted"]
+    ensemble, processor = load_ensemble(args.model_dirs, voting.voting, None if fitted else voting.weights or None)
+    names = args.model_dirs
+    if len(names) < len(ensemble.members):
+        names = [f"member {number}" for number in range(1, len(ensemble.members) + 1)]
+    interactions = read_interactions(data_args)
+    if fitted:
+        dataset = encode_evaluation(interactions, processor, split, "validation")
+        check_k(args.k, processor, dataset, args.exclude_seen)
+        how = (args.k[0], args.exclude_seen)
+        counts, reached = select_members(ensemble, processor, dataset, *how, batch_size=args.eval_batch_size)
+        chosen = counts.nonzero()[0]
+        ensemble = ensemble.subset(chosen, counts[chosen].astype(float).tolist())
+        print(f"weights by NDCG@{args.k[0]} of {len(dataset):,} validation users ({reached:.4f}): ", end="")
+        print(", ".join(f"{names[number]} {counts[number]}" for number in chosen))
+        names = [names[number] for number in chosen]
+    return ensemble, processor, interactions, names
+
+
+def evaluate_members(flags: list[str]):
+    parts = (RankingArguments, VotingArguments, EvaluationArguments, DataArguments, Split)
+    ranking, voting, args, data_args, split = parse_arguments(
+        *parts, description=__doc__, checkpoint="model_dirs", args=with_folders(flags), merge=True
+    )
+    check_report_dir(args.output_dir)
+    if args.save_dir:
+        check_save_dir(args.save_dir, resume=False)
+    if split.split == "none":
+        raise DataError("all rows train, none are left to evaluate; give --split.")
+    windows = parse_windows(args.windows, split)
+    ensemble, processor, interactions, names = load_members(ranking, voting, data_args, split)
+    evaluation = evaluate(
+        ensemble,
+        processor,
+        interactions,
+        split,
+        args.subset,
+        ranking.k,
+        ranking.exclude_seen,
+        batch_size=ranking.eval_batch_size,
+        windows=windows,
+        num_rounds=args.num_rounds,
+        members={name: ensemble.subset([number]) for number, name in enumerate(names)},
+    )
+    print(interactions.summary())
+    print(ensemble_text(evaluation.report))
+    if args.output_dir:
+        write_evaluation_report(args.output_dir, [evaluation])
+    if args.save_dir:
+        part = f"{os.path.normpath(args.save_dir)}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        ensemble.save_pretrained(part)
+        processor.save_pretrained(part)
+        write_evaluation_report(part, [evaluation])
+        write_model_card(part, ensemble, processor, evaluation=evaluation.report, model_id=args.save_dir)
+        os.replace(part, args.save_dir)
+        print(f"saved to {args.save_dir}")
+
+
+def predict(flags: list[str]):
+    parts = (RankingArguments, VotingArguments, PredictionArguments, DataArguments, Split)
+    ranking, voting, args, data_args, split = parse_arguments(
+        *parts, description=__doc__, checkpoint="model_dirs", args=["--k", "25", *with_folders(flags)], merge=True
+    )
+    check_output_file(args.output_file)
+    ensemble, processor, interactions, _ = load_members(ranking, voting, data_args, split)
+    interactions.counts |= write_submission(
+        ensemble,
+        processor,
+        interactions,
+        data_args.path(args.submission_file),
+        args.output_file,
+        ranking.k[0],
+        ranking.exclude_seen,
+        ranking.eval_batch_size,
+    )
+    print(interactions.summary())
+
+
+def with_folders(flags: list[str]) -> list[str]:
+    """The flags with `[1,2,3]`, in one word or several, as folders."""
+    if "--model_dirs" not in flags:
+        return flags
+    first = last = flags.index("--model_dirs") + 1
+    while last < len(flags) and re.fullmatch(r"\[?[\d, ]+\]?|[\[\]]", flags[last]):
+        last += 1
+    folders = [f"exps/seed{number}" for number in re.findall(r"\d+", " ".join(flags[first:last]))]
+    return flags[:first] + folders + flags[last:]
+
+
+COMMANDS = {"train": train_members, "evaluate": evaluate_members, "predict": predict}
+
+
+def main():
+    command = sys.argv[1] if len(sys.argv) > 1 else "none"
+    if command in ("-h", "--help"):
+        print(__doc__)
+    elif command not in COMMANDS:
+        raise DataError(f"the first argument is {command}; it must be one of {', '.join(COMMANDS)}.")
+    else:
+        COMMANDS[command](sys.argv[2:])
+
+
+if __name__ == "__main__":
+    run(main)
