@@ -67,9 +67,8 @@ def write_model_card(
         weights = config.weights or [1.0] * len(config.members)
         training = {"Voting": f"mean {config.voting.replace('_', ' ')} of {len(weights)} members"}
         for number, (member, weight) in enumerate(zip(model.members, weights), start=1):
-            training[f"Member {number}, weight {weight / sum(weights):.2f}"] = "; ".join(
-                f"{name.lower()} {value}" for name, value in _sizes(member).items()
-            )
+            sizes = "; ".join(f"{name.lower()} {value}" for name, value in _sizes(member).items())
+            training[f"Member {number}, weight {weight / sum(weights):.2f}"] = sizes
     else:
         training = _sizes(model)
     if isinstance(collator, DataCollatorForItemMasking):
@@ -135,6 +134,8 @@ def _results(evaluation: dict | None) -> str:
         return "None were measured: there is nothing to say how well it recommends."
     windows = evaluation["windows"]
     first = windows[0]
+    members = evaluation.get("members", ())  # their mean will do here
+    results = {name: of for name, of in first["groups"][ALL_USERS]["results"].items() if name not in members}
     members = evaluation.get("members", ())  # their mean will do here
     results = {name: of for name, of in first["groups"][ALL_USERS]["results"].items() if name not in members}
     parts = [

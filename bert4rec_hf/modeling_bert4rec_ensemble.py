@@ -14,10 +14,6 @@ from .processing_bert4rec import Bert4RecProcessor
 from .ranking_bert4rec import RecommendationMixin
 
 
-# Rows that vote at once: what exists besides the result stays small.
-ROWS_AT_ONCE = 8
-
-
 class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     """
     Several [`Bert4RecForMaskedLM`] that vote on what comes next, as one model: of any size, features, objective or
@@ -114,13 +110,18 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         columns = [names.index(feature["name"]) for feature in member.config.user_features]
         return user_features[:, columns]
 
+    @property
+    def rows_at_once(self) -> int:
+        """How many states vote at once: few, so that what exists besides the result stays small."""
+        return max(1, 2**18 // self.config.vocab_size)
+
     def vote(self, states: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """
         The members' states, each `(num_states, its hidden_size)`, to `(some, vocab_size)` of log-probabilities, a few
         rows after the other.
         """
         weights = self.config.weights or [1.0] * len(self.members)
-        for rows in zip(*(state.split(ROWS_AT_ONCE) for state in states)):
+        for rows in zip(*(state.split(self.rows_at_once) for state in states)):
             total = sum(weight / sum(weights) * ballot for weight, ballot in zip(weights, self.ballots(rows)))
             total = total if self.config.voting == "log_probability" else total.log()
             # Of probabilities the mean is one already.
@@ -186,7 +187,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     ) -> torch.Tensor:
         states = self.next_item_states(input_ids, attention_mask, user_features)
         scores = torch.empty(len(input_ids), self.config.vocab_size, device=input_ids.device)
-        for rows, voted in zip(scores.split(ROWS_AT_ONCE), self.vote(states)):
+        for rows, voted in zip(scores.split(self.rows_at_once), self.vote(states)):
             rows.copy_(voted)
         return scores
 

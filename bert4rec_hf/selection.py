@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from .evaluation import Targets, batches_of
 from .metrics.ranking.ranking import ranking_scores
-from .modeling_bert4rec_ensemble import ROWS_AT_ONCE, Bert4RecEnsembleForMaskedLM
+from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from .processing_bert4rec import Bert4RecProcessor
 from .ranking_bert4rec import rank_items
 
@@ -45,8 +45,10 @@ def select_members(
     description = "asking the members" if progress else None
     for users, inputs in batches_of(dataset, processor, batch_size, ensemble.device, description):
         states = ensemble.next_item_states(**inputs)
-        pieces = [*inputs["input_ids"].split(ROWS_AT_ONCE)], *(state.split(ROWS_AT_ONCE) for state in states)
-        for rows, seen_ids, *chunk in zip(np.split(users, range(ROWS_AT_ONCE, len(users), ROWS_AT_ONCE)), *pieces):
+        pieces = (
+            piece.split(ensemble.rows_at_once) for piece in (torch.from_numpy(users), inputs["input_ids"], *states)
+        )
+        for rows, seen_ids, *chunk in zip(*pieces):
             cast = torch.stack([*ensemble.ballots(chunk)])
             best = rank_items(cast.amax(0), seen_ids, num_candidates, exclude_seen, allow_fewer=True)
             items[rows] = best.item_ids.cpu().numpy()
