@@ -113,8 +113,9 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     @property
     def rows_at_once(self) -> int:
         """How many states vote at once: few, so that what exists besides the result stays small."""
-        return max(1, 2**18 // self.config.vocab_size)
+        return max(1, 2**17 // self.config.vocab_size)
 
+    @torch.no_grad()
     def vote(self, states: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """
         The members' states, each `(num_states, its hidden_size)`, to `(some, vocab_size)` of log-probabilities, a few
@@ -122,24 +123,27 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         """
         weights = self.config.weights or [1.0] * len(self.members)
         for rows in zip(*(state.split(self.rows_at_once) for state in states)):
-            total = sum(weight / sum(weights) * ballot for weight, ballot in zip(weights, self.ballots(rows)))
-            total = total if self.config.voting == "log_probability" else total.log()
+            total = 0
+            for weight, ballot in zip(weights, self.ballots(rows)):
+                total = ballot.mul_(weight / sum(weights)).add_(total)
+            total = total if self.config.voting == "log_probability" else total.log_()
             # Of probabilities the mean is one already.
             yield (total if self.config.voting == "probability" else total.log_softmax(-1)).float()
 
+    @torch.no_grad()
     def ballots(self, states: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """What each member casts, by its states `(num_states, its hidden_size)`: `(num_states, vocab_size)`."""
         for member, state in zip(self.members, states):
             log_probs = member.log_probabilities(state)
-            # Of doubles, so that neither a small probability nor the order of the members is lost.
-            log_probs = log_probs.to(torch.float32 if log_probs.device.type == "mps" else torch.float64)
+            # Doubles, so that neither a small probability nor the order of the members is lost.
+            ballot = log_probs.to(torch.float32 if log_probs.device.type == "mps" else torch.float64)
             if self.config.voting == "probability":
-                yield log_probs.exp()
-            elif self.config.voting == "log_probability":
-                yield log_probs
-            else:
-                rank = log_probs.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) + 1
-                yield (1 / (60.0 + rank.to(log_probs.dtype))).masked_fill(log_probs.isneginf(), 0)
+                ballot.exp_()
+            elif self.config.voting == "reciprocal_rank":
+                order = log_probs.argsort(dim=-1, descending=True, stable=True)
+                ranks = torch.arange(1, ballot.shape[1] + 1, dtype=ballot.dtype, device=ballot.device)
+                ballot.scatter_(1, order, (1 / (60 + ranks)).expand_as(ballot)).masked_fill_(log_probs.isneginf(), 0)
+            yield ballot
 
     @can_return_tuple
     def forward(
@@ -155,7 +159,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         r"""
         The arguments are those of [`Bert4RecForMaskedLM.forward`]. With `labels` there is the mean of the members'
         losses, by which each of them trains as it would alone; without, `logits` of shape `(batch_size,
-        sequence_length, vocab_size)` are the log-probabilities they agree on.
+        sequence_length, vocab_size)` are the log-probabilities they agree on, which have no gradient.
         """
         if labels is not None:
             losses = [
