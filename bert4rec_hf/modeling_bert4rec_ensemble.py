@@ -135,8 +135,9 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         """What each member casts, by its states `(num_states, its hidden_size)`: `(num_states, vocab_size)`."""
         for member, state in zip(self.members, states):
             log_probs = member.log_probabilities(state)
-            # Doubles, so that neither a small probability nor the order of the members is lost.
-            ballot = log_probs.to(torch.float32 if log_probs.device.type == "mps" else torch.float64)
+            # Doubles, so that neither a small probability nor the order of the members is lost; ranks need none.
+            needs_doubles = self.config.voting != "reciprocal_rank" and log_probs.device.type != "mps"
+            ballot = log_probs.to(torch.float64 if needs_doubles else torch.float32, copy=True)
             if self.config.voting == "probability":
                 ballot.exp_()
             elif self.config.voting == "reciprocal_rank":
