@@ -113,7 +113,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     @property
     def rows_at_once(self) -> int:
         """How many states vote at once: few, so that what exists besides the result stays small."""
-        return max(1, 2**17 // self.config.vocab_size)
+        return max(1, 100_000 // self.config.vocab_size)
 
     @torch.no_grad()
     def vote(self, states: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
