@@ -465,7 +465,8 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     def log_probabilities(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """States `(num_states, hidden_size)` to log-probabilities `(num_states, vocab_size)`; see `score`."""
         logits = self.project(hidden_states).float()
-        logits[:, list(self.special_ids)] = -torch.inf
+        for special_id in self.special_ids:  # a list of them would have to be sent to the device
+            logits[:, special_id] = -torch.inf
         return logits.log_softmax(-1)
 
     def next_item_states(

@@ -110,19 +110,18 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         columns = [names.index(feature["name"]) for feature in member.config.user_features]
         return user_features[:, columns]
 
-    @property
-    def rows_at_once(self) -> int:
-        """How many states vote at once: few, so that what exists besides the result stays small."""
-        return max(1, 100_000 // self.config.vocab_size)
+    def pieces(self, states: torch.Tensor, scores_at_once: int = 100_000) -> tuple[torch.Tensor, ...]:
+        """Few rows at a time, so that what exists besides the result of a vote stays small."""
+        return states.split(max(1, scores_at_once // self.config.vocab_size))
 
     @torch.no_grad()
-    def vote(self, states: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    def vote(self, states: Sequence[torch.Tensor], scores_at_once: int = 100_000) -> Iterator[torch.Tensor]:
         """
-        The members' states, each `(num_states, its hidden_size)`, to `(some, vocab_size)` of log-probabilities, a few
-        rows after the other.
+        The members' states, each `(num_states, its hidden_size)`, to the [`~Bert4RecEnsembleForMaskedLM.pieces`] of
+        `(num_states, vocab_size)` log-probabilities.
         """
         weights = self.config.weights or [1.0] * len(self.members)
-        for rows in zip(*(state.split(self.rows_at_once) for state in states)):
+        for rows in zip(*(self.pieces(state, scores_at_once) for state in states)):
             total = 0
             for weight, ballot in zip(weights, self.ballots(rows)):
                 total = ballot.mul_(weight / sum(weights)).add_(total)
@@ -192,7 +191,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     ) -> torch.Tensor:
         states = self.next_item_states(input_ids, attention_mask, user_features)
         scores = torch.empty(len(input_ids), self.config.vocab_size, device=input_ids.device)
-        for rows, voted in zip(scores.split(self.rows_at_once), self.vote(states)):
+        for rows, voted in zip(self.pieces(scores), self.vote(states)):
             rows.copy_(voted)
         return scores
 
@@ -233,7 +232,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
             for member in self.members
         ]
         num_items = min(num_items, self.config.vocab_size - 3)
-        top = [voted.topk(num_items) for voted in self.vote(states)]
+        top = [voted.topk(num_items) for voted in self.vote(states, 1_000_000)]
         if not top:
             nothing = input_ids.new_zeros(0, num_items)
             return nothing, nothing.float()

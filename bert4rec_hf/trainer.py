@@ -160,6 +160,7 @@ class EMACallback(TrainerCallback):
         if args.load_best_model_at_end and state.best_model_checkpoint:
             self._load(os.path.join(state.best_model_checkpoint, AVERAGE_NAME), state.global_step)
         self._swap(model)
+        self.average, self.is_swapped = None, False  # the model keeps it
 
 
 def _warn_of_failure(job: Future):

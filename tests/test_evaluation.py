@@ -1,5 +1,6 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import csv
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -11,6 +12,7 @@ from test_encoding import make
 from test_trainer import make_arguments, make_model
 
 from bert4rec_hf import (
+    Bert4RecEnsembleForMaskedLM,
     Bert4RecTrainer,
     DataArguments,
     DataCollatorForItemMasking,
@@ -21,6 +23,7 @@ from bert4rec_hf import (
     encode_evaluation,
     encode_histories,
     encode_training,
+    ensemble_text,
     evaluate,
     fit_baselines,
     fit_processor,
@@ -30,6 +33,7 @@ from bert4rec_hf import (
     recommend_all,
     write_submission,
 )
+from bert4rec_hf.reports import verdicts
 
 
 FILES = ("profile_data_file", "meta_data_file", "meta_data_plus_file")
@@ -350,3 +354,34 @@ def test_the_vectorised_figures_do_not_need_a_feature_or_a_second_item():
     results = results_of(evaluate(None, processor, interactions, split, k=[1, 2], num_rounds=0, progress=False))
     assert "diversity@2" not in results["most popular"]
     assert results["most popular"]["recall@1"] == {"mean": pytest.approx(1 / 3)}  # and no interval
+
+
+def test_members_are_looked_at_beside_the_ensemble(interactions, fitted):
+    processor, split = fitted
+    members = [make_model(processor, num_hidden_layers=layers, initializer_range=0.5).eval() for layers in (1, 2, 3)]
+    ensemble = Bert4RecEnsembleForMaskedLM.from_members(members, processor)
+    names = {f"number {n}": ensemble.subset([n]) for n in range(3)}
+    evaluation = evaluate(ensemble, processor, interactions, split, k=[5, 10], progress=False, members=names)
+    (window,) = evaluation.report["windows"]
+    figures = window["groups"]["all users"]
+    for name, member in zip(names, members):
+        alone = evaluate(member, processor, interactions, split, k=[5, 10], progress=False, num_rounds=0)
+        expected = alone.report["windows"][0]["groups"]["all users"]["results"]["BERT4Rec"]
+        assert {key: value["mean"] for key, value in figures["results"][name].items()} == {
+            key: pytest.approx(value["mean"]) for key, value in expected.items()
+        }
+    users = evaluation.users.to_pandas().set_index(["recommender", "user"])["ndcg@10"]
+    of_members = sum(users[name] for name in names) / 3
+    lead = figures["against"]["mean of the members"]["ndcg@10"]
+    assert lead["mean"] == pytest.approx((users["BERT4Rec"] - of_members).mean())
+    assert lead["low"] < lead["mean"] < lead["high"]
+
+    dataset = encode_evaluation(interactions, processor, split)
+    lists = [recommend_all(model.recommend, dataset, processor, 10) for model in (ensemble, *members)]
+    for a, b in itertools.permutations(range(4), 2):
+        common = np.mean([len({*x[:5]} & {*y[:5]}) / 5 for x, y in zip(lists[a], lists[b])])
+        called = ["BERT4Rec", *names]
+        assert window["overlap"][called[a]][called[b]]["overlap@5"] == pytest.approx(common)
+    text = ensemble_text(evaluation.report)
+    assert "number 2" in text and "Two members have" in text and f"{lead['mean']:+.4f}" in text
+    assert not any("number" in line for line in verdicts(evaluation.report))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import AutoModelForMaskedLM, AutoProcessor, Trainer, TrainingArguments
+from transformers import AutoModelForMaskedLM, AutoProcessor, Trainer, TrainerCallback, TrainingArguments
 
 from bert4rec_hf import (
     Bert4RecConfig,
@@ -14,6 +14,7 @@ from bert4rec_hf import (
     Bert4RecTrainer,
     DataCollatorForItemMasking,
     DataError,
+    EMACallback,
     Split,
     check_save_dir,
     encode_evaluation,
@@ -103,6 +104,82 @@ def test_a_resumed_run_ends_like_one_that_was_never_interrupted(fitted, training
     resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{save_steps}"))
     for expected, parameter in zip(whole.model.parameters(), resumed.model.parameters()):
         assert_close(parameter, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("trainer_class", [Trainer, Bert4RecTrainer])
+def test_the_average_of_a_run_by_hand_and_resumed(fitted, training, tmp_path, trainer_class):
+    decay, seen = 0.6, []
+
+    class Record(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            seen.append([parameter.detach().clone() for parameter in model.parameters()])
+
+    def make_trainer(**kwargs):
+        return trainer_class(
+            make_model(fitted[0]),
+            make_arguments(
+                tmp_path,
+                num_train_epochs=2,
+                per_device_train_batch_size=19,  # 8 steps an epoch
+                learning_rate=1e-2,
+                remove_unused_columns=False,
+                **kwargs,
+            ),
+            train_dataset=training.remove_columns(["length"]),
+            data_collator=make_collator(fitted[0]),
+            processing_class=fitted[0],
+            callbacks=[Record(), EMACallback(decay)],
+        )
+
+    trainer = make_trainer(save_strategy="steps", save_steps=5)
+    trainer.train()
+    average = seen[0]
+    for step, current in enumerate(seen[1:], start=1):
+        keep = min(decay, (1 + step) / (10 + step))
+        average = [keep * mean + (1 - keep) * value for mean, value in zip(average, current)]
+    assert len(seen) == 16
+    for expected, parameter in zip(average, trainer.model.parameters()):
+        assert_close(parameter.detach(), expected, atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(seen[-1][0], trainer.model.get_input_embeddings().weight)
+    assert trainer.model.decoder.weight is trainer.model.get_input_embeddings().weight
+
+    if trainer_class is Trainer:  # which does not tell the collator the epoch
+        return
+    resumed = make_trainer(save_strategy="no")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
+    for expected, parameter in zip(trainer.model.parameters(), resumed.model.parameters()):
+        assert_close(parameter, expected, atol=1e-6, rtol=1e-5)
+    (tmp_path / "checkpoint-5" / "average.safetensors").unlink()
+    with pytest.raises(DataError, match="average.safetensors is missing"):
+        make_trainer(save_strategy="no").train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
+
+
+def test_the_average_is_what_is_validated_and_the_best_one_is_kept(interactions, fitted, training, tmp_path):
+    validation = encode_evaluation(interactions, *fitted, "validation")
+    trainer = Bert4RecTrainer(
+        make_model(fitted[0]),
+        make_arguments(
+            tmp_path,
+            num_train_epochs=3,
+            per_device_train_batch_size=19,
+            learning_rate=3e-2,
+            eval_strategy="epoch",
+            save_strategy="epoch",
+            load_best_model_at_end=True,
+            metric_for_best_model="ndcg@10",
+        ),
+        train_dataset=training,
+        eval_dataset=validation,
+        data_collator=make_collator(fitted[0]),
+        processing_class=fitted[0],
+        callbacks=[EMACallback(0.9)],
+    )
+    trainer.train()
+    logged = [entry["eval_ndcg@10"] for entry in trainer.state.log_history if "eval_ndcg@10" in entry]
+    assert len(logged) == 3 and len(set(logged)) > 1
+    assert trainer.evaluate()["eval_ndcg@10"] == pytest.approx(max(logged))
+    training_on = AutoModelForMaskedLM.from_pretrained(trainer.state.best_model_checkpoint)
+    assert not torch.allclose(training_on.decoder.weight, trainer.model.decoder.weight)  # what the run goes on with
 
 
 def test_stock_trainer_takes_a_saved_checkpoint_further(fitted, training, tmp_path):
@@ -225,8 +302,10 @@ def test_a_folder_that_holds_something_else_is_refused(fitted, tmp_path):
     (tmp_path / "thesis.txt").write_text("")
     with pytest.raises(DataError, match="is not empty"):
         check_save_dir(str(tmp_path), resume=False)
-    with pytest.raises(DataError, match="no whole checkpoint-"):
+    with pytest.raises(DataError, match="thesis.txt and no whole checkpoint-"):
         check_save_dir(str(tmp_path), resume=True)
+    (tmp_path / "run" / "checkpoint-3").mkdir(parents=True)  # cut short before anything was whole
+    assert check_save_dir(str(tmp_path / "run"), resume=True) is None
     for place in ("thesis.txt", "thesis.txt/new"):
         with pytest.raises(DataError, match="thesis.txt is no folder that can be written to"):
             check_save_dir(str(tmp_path / place), resume=False)
