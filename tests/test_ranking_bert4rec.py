@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from bert4rec_hf import modeling_bert4rec
+from bert4rec_hf import modeling_bert4rec, ranking_bert4rec
 from bert4rec_hf.ranking_bert4rec import rank_items, stream_top_k
 
 
@@ -43,7 +43,7 @@ def test_a_model_of_a_large_catalogue_recommends_alike(model, processor, wishes,
     inputs = processor([["i1", "i2"], [], ["i9"] * 3])
     whole = model.recommend(**inputs, k=4, **wishes)
     monkeypatch.setattr(modeling_bert4rec, "STREAM_FROM", 10)
-    monkeypatch.setattr(modeling_bert4rec, "rank_items", None)
+    monkeypatch.setattr(ranking_bert4rec, "rank_items", None)
     stream = model.recommend(**inputs, k=4, **wishes)
     assert torch.equal(stream.item_ids, whole.item_ids)
     assert_close(stream.scores, whole.scores, atol=1e-5, rtol=1e-5)
