@@ -6,7 +6,7 @@ from pathlib import Path
 
 from test_trainer import make_model
 
-from bert4rec_hf import load_processor
+from bert4rec_hf import load_ensemble, load_processor
 
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -14,15 +14,17 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 def test_python_in_the_readme_runs(fitted, tmp_path, monkeypatch):
     processor = fitted[0]
-    make_model(processor).save_pretrained(tmp_path / "quickstart" / "model")
-    processor.save_pretrained(tmp_path / "quickstart" / "model")
+    for folder in ("quickstart/model", "exps/seed1", "exps/seed2"):
+        make_model(processor).save_pretrained(tmp_path / folder)
+        processor.save_pretrained(tmp_path / folder)
     monkeypatch.chdir(tmp_path)
     snippets = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     known = iter(processor.vocabulary["item_ids"] * 10)
     for snippet in snippets:
         snippet = re.sub(r"(?<=[\[ ])\d{1,4}(?=[,\]])", lambda _: str(next(known)), snippet)  # this data has other ids
         exec(snippet, {})
-    assert len(snippets) == 4 and (tmp_path / "further" / "model.safetensors").exists()
+    assert len(load_ensemble([str(tmp_path / "exps" / "both")])[0].members) == 2
+    assert len(snippets) == 5 and (tmp_path / "further" / "model.safetensors").exists()
     assert load_processor(str(tmp_path / "grown")).vocabulary["item_ids"][-2:] == [90001, 90002]
 
 
