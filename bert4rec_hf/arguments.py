@@ -11,6 +11,7 @@ import yaml
 from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser
 
+from .configuration_bert4rec import Bert4RecConfig
 from .hub import find_checkpoint, load_config, load_processor, merge_processors, one_line
 from .tables import DataError
 
@@ -68,6 +69,8 @@ def parse_arguments(
             values = {**(processor.data or {}), **(processor.split or {})}
             if sizes:
                 config = load_config(*folders.values())
+                if not isinstance(config, Bert4RecConfig):
+                    raise DataError(f"{names[0]} is an ensemble; go on from one of its members.")
                 values |= {flag: getattr(config, name) for flag, name in sizes.items()}
             known = {name: value for name, value in values.items() if f"--{name}" in parser._option_string_actions}
             args = as_flags(known) + args

@@ -9,6 +9,7 @@ from torch import nn
 
 from .hub import load_checkpoint, one_line
 from .modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecItemEmbeddings, Bert4RecPreTrainedModel
+from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from .processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
 from .tables import DataError
 
@@ -40,8 +41,8 @@ def add_items(
         `list`: the ids that are new; those that are known already stay as they are.
 
     Raises:
-        `ValueError`: if the processor is not the model's, or for what [`Bert4RecProcessor.add_items`] refuses; nothing
-        has changed then.
+        `ValueError`: if the processor is not the model's, for an ensemble, or for what [`Bert4RecProcessor.add_items`]
+        refuses; nothing has changed then.
 
     Example:
 
@@ -49,6 +50,8 @@ def add_items(
     >>> add_items(model, processor, [9001, 9002], titles=["곰 13화", None], item_features={"genre": ["노래", "동화"]})
     [9001, 9002]
     ```"""
+    if isinstance(model, Bert4RecEnsembleForMaskedLM):
+        raise ValueError("an ensemble cannot grow; add the items to each of its members and make it anew.")
     processor.check_config(model.config)
     grown = copy.copy(processor)
     added = grown.add_items(item_ids, titles, item_features, user_features)

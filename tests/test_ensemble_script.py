@@ -147,6 +147,14 @@ def test_weights_are_fitted_and_what_is_chosen_is_saved(in_work_dir, sample_dir,
         assert error.value.code == 2 and words in capsys.readouterr().err.strip().splitlines()[-1]
 
 
+def test_nothing_trains_an_ensemble_further(in_work_dir, sample_dir, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as error:
+        arguments = ["--data_dir", sample_dir, "--save_dir", tmp_path / "further", "--init_from", "exps/ensemble"]
+        run(monkeypatch, "train.py", *arguments)
+    assert error.value.code == 2 and "exps/ensemble is an ensemble; go on from" in capsys.readouterr().err
+    assert not (tmp_path / "further").exists()
+
+
 def read(file):
     with open(file, encoding="utf-8-sig") as stream:
         return {row["profile_id"]: row for row in csv.DictReader(stream)}

@@ -256,7 +256,7 @@ def test_what_does_not_go_together_is_refused(folders, processors, members, tmp_
     ):
         with pytest.raises(DataError, match=words):
             load_ensemble(names, weights=weights)
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(ValueError, match="an ensemble cannot grow"):
         add_items(*load_checkpoint(ensemble), ["new"])
 
 
