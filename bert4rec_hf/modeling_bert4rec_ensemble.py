@@ -110,12 +110,12 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         columns = [names.index(feature["name"]) for feature in member.config.user_features]
         return user_features[:, columns]
 
-    def pieces(self, states: torch.Tensor, scores_at_once: int = 100_000) -> tuple[torch.Tensor, ...]:
+    def pieces(self, states: torch.Tensor, scores_at_once: int = 250_000) -> tuple[torch.Tensor, ...]:
         """Few rows at a time, so that what exists besides the result of a vote stays small."""
         return states.split(max(1, scores_at_once // self.config.vocab_size))
 
     @torch.no_grad()
-    def vote(self, states: Sequence[torch.Tensor], scores_at_once: int = 100_000) -> Iterator[torch.Tensor]:
+    def vote(self, states: Sequence[torch.Tensor], scores_at_once: int = 250_000) -> Iterator[torch.Tensor]:
         """
         The members' states, each `(num_states, its hidden_size)`, to the [`~Bert4RecEnsembleForMaskedLM.pieces`] of
         `(num_states, vocab_size)` log-probabilities.
