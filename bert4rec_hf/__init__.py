@@ -51,7 +51,7 @@ _import_structure = {
     "trainer": ["Bert4RecTrainer", "EMACallback", "check_save_dir"],
     "model_card": ["write_model_card"],
     "sample_data": ["write_sample_data"],
-    "arguments": ["as_flags", "check_output_file", "check_report_dir", "parse_arguments", "run"],
+    "arguments": ["as_flags", "check_output_file", "check_report_dir", "parse_arguments", "read_settings", "run"],
 }
 _module_of = {name: module for module, names in _import_structure.items() for name in names}
 

@@ -88,14 +88,24 @@ def as_flags(values: dict) -> list[str]:
     return flags
 
 
-def _read_values(file: str) -> dict:
+def read_settings(file: str):
+    """
+    What a YAML or JSON file holds.
+
+    Raises:
+        `DataError`: if it cannot be read.
+    """
     try:
         with open(file, encoding="utf-8") as stream:
-            values = json.load(stream) if file.endswith(".json") else yaml.safe_load(stream)
+            return json.load(stream) if file.endswith(".json") else yaml.safe_load(stream)
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}.") from None
     except (ValueError, yaml.YAMLError) as error:
         raise DataError(f"{file}: {' '.join(str(error).split())}") from None
+
+
+def _read_values(file: str) -> dict:
+    values = read_settings(file)
     if not isinstance(values, dict):
         raise DataError(f"{file}: it must hold names and values, as in 'epochs: 10'.")
     return values

@@ -58,7 +58,6 @@ class Teacher:
 
     def __call__(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor | float]:
         """What a batch of the student needs besides, for [`Bert4RecForMaskedLM.forward`]."""
-        self.model.to(inputs["input_ids"].device)
         user_features = inputs.get("user_features")
         item_ids, probs = self.model.label_distribution(
             inputs["input_ids"],

@@ -200,6 +200,8 @@ class Bert4RecTrainer(Trainer):
         if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             raise DataError(f"hub_strategy {self.args.hub_strategy.value!r} pushes pickles; use 'every_save'.")
         self.k, self.exclude_seen, self.teacher, self.evaluation = tuple(k), exclude_seen, teacher, None
+        if teacher is not None:
+            teacher.model.to(self.args.device)
         self.train_sampler = None
         self.add_callback(SetEpochCallback(self))
         self.add_callback(TrimHeapCallback())
@@ -239,9 +241,9 @@ class Bert4RecTrainer(Trainer):
         return None, top.item_ids, relevant
 
     def _issue_warnings_after_load(self, load_result):
-        # The output layer is not in the file when it is the item embedding, which is; no reason to worry anyone.
-        if self.model.config.tie_word_embeddings and "decoder.weight" in load_result.missing_keys:
-            load_result.missing_keys.remove("decoder.weight")
+        # An output layer is not in the file when it is the item embedding, which is; no reason to worry anyone.
+        for name in self.model.all_tied_weights_keys.keys() & set(load_result.missing_keys):
+            load_result.missing_keys.remove(name)
         super()._issue_warnings_after_load(load_result)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None):

@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
 
 import train
-import yaml
 
 from bert4rec_hf import (
     DataArguments,
@@ -40,6 +39,7 @@ from bert4rec_hf import (
     parse_arguments,
     parse_windows,
     read_interactions,
+    read_settings,
     run,
     select_members,
     write_evaluation_report,
@@ -151,13 +151,7 @@ def train_members(flags: list[str]):
 def read_overrides(file: str | None) -> list[dict]:
     if file is None:
         return []
-    try:
-        with open(file, encoding="utf-8") as stream:
-            overrides = yaml.safe_load(stream)
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror}.") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{file}: {' '.join(str(error).split())}") from None
+    overrides = read_settings(file)
     if not isinstance(overrides, list) or not all(isinstance(override, dict) for override in overrides):
         raise DataError(f"{file}: it must be a list with names and values for each member, as in '- {{seed: 7}}'.")
     known = {part.name for arguments in train.ARGUMENTS for part in fields(arguments)} - {"save_dir", "resume"}
@@ -179,13 +173,7 @@ def check_record(save_dir: str, settings: dict[str, dict]):
     """Checks that the members that are there are those that are asked for, and notes those that will be."""
     check_report_dir(save_dir)
     path = os.path.join(save_dir, RECORD)
-    before = {}
-    if os.path.exists(path):
-        try:
-            with open(path, encoding="utf-8") as file:
-                before = json.load(file)
-        except ValueError as error:
-            raise DataError(f"{path}: {error}") from None
+    before = read_settings(path) if os.path.exists(path) else {}
     settings = {
         name: {flag: value for flag, value in now.items() if flag not in HARMLESS} for name, now in settings.items()
     }
