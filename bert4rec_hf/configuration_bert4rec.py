@@ -155,6 +155,11 @@ class Bert4RecConfig(_CheckpointConfig):
             With 0.02 a narrow model takes several times as long to learn the order of items.
         layer_norm_eps (`float`, *optional*, defaults to 1e-12):
             Epsilon of the layer norms.
+        is_causal (`bool`, *optional*, defaults to `False`):
+            Look back only, and predict at each item the one after it, as SASRec
+            (https://huggingface.co/papers/1808.09781), instead of masked ones from both sides. The MASK then stands
+            before the first item of a history, not after the last. Its batches are those of
+            [`DataCollatorForItemMasking`] with `mlm=False`.
         norm_first (`bool`, *optional*, defaults to `False`):
             Pre-LN with a final norm instead of BERT's post-LN.
         head_transform (`bool`, *optional*, defaults to `True`):
@@ -206,6 +211,7 @@ class Bert4RecConfig(_CheckpointConfig):
     max_position_embeddings: int = 128
     initializer_range: float | int | None = None
     layer_norm_eps: float | int = 1e-12
+    is_causal: bool = False
     norm_first: bool = False
     head_transform: bool = True
     head_item_features: bool = False

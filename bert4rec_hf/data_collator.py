@@ -80,7 +80,8 @@ class DataCollatorForHistories:
 class DataCollatorForItemMasking:
     r"""
     Masks items of histories for the model to predict (the Cloze task of BERT4Rec,
-    https://huggingface.co/papers/1904.06690). At least one item a row is masked.
+    https://huggingface.co/papers/1904.06690). At least one item a row is masked. With `mlm=False` a causal model is to
+    predict each item from those before it.
 
     A batch has `input_ids`, `attention_mask` and `labels` `(batch_size, longest)`, padded on the right, and
     `user_features` where there are any.
@@ -95,7 +96,11 @@ class DataCollatorForItemMasking:
         mlm_probability (`float`, *optional*, defaults to 0.2):
             Chance of an item to be masked, in (0, 1].
         last_item_probability (`float`, *optional*, defaults to 0.1):
-            Share of rows where the last item, and only it, is masked, as in recommending.
+            Share of rows where the last items, and only they, are masked, as in recommending.
+        last_items (`int`, *optional*, defaults to 1):
+            Such a row masks its last 1 to `last_items` items, a number drawn for each, and never the first. Above 1
+            the model learns what is watched some time after the history it sees, as the all-action objectives of
+            PinnerFormer (https://huggingface.co/papers/2205.04507).
         empty_history_probability (`float`, *optional*, defaults to 0.05):
             Share of rows that become one masked item, drawn from the history, so that the model learns what users
             without history watch. Only where there are user features.
@@ -107,6 +112,9 @@ class DataCollatorForItemMasking:
             Share of the masked items that become MASK.
         random_replace_prob (`float`, *optional*, defaults to 0.0):
             Share that become a random item; the rest stays as it is. BERT's 80/10/10 is 0.8 and 0.1.
+        mlm (`bool`, *optional*, defaults to `True`):
+            `False` for models whose `config.is_causal`: an input is the item before its label, or MASK before the
+            first of a history. Nothing else is masked, and every item is a label.
         seed (`int`, *optional*, defaults to 0):
             Seed of the draws.
 
@@ -122,6 +130,8 @@ class DataCollatorForItemMasking:
     window: Literal["last", "random"] = "last"
     mask_replace_prob: float = 1.0
     random_replace_prob: float = 0.0
+    last_items: int = 1
+    mlm: bool = True
     seed: int = 0
     # In shared memory, so that workers that live on see it change; -1 is "not known".
     epoch: torch.Tensor = field(default_factory=lambda: torch.tensor(-1).share_memory_(), repr=False)
@@ -136,6 +146,8 @@ class DataCollatorForItemMasking:
             raise DataError("mask_replace_prob and random_replace_prob add up to more than 1.")
         if self.max_length < 2:
             raise DataError(f"max_length is {self.max_length}; it must be at least 2.")
+        if self.last_items < 1:
+            raise DataError(f"last_items is {self.last_items}; it must be at least 1.")
         if self.window not in ("last", "random"):
             raise DataError(f"window is {self.window!r}; it must be 'last' or 'random'.")
 
@@ -149,7 +161,7 @@ class DataCollatorForItemMasking:
             raise DataError(f"row {int(total.argmin())} of a batch has no items; leave such rows out of training.")
         first = np.cumsum(total) - total
         keys = self._keys(features)
-        draws = keyed_uniform(keys, 4, stream=0).T
+        draws = keyed_uniform(keys, 5, stream=0).T
         only_last = draws[0] < self.last_item_probability
         only_one = (draws[3] * total).astype(np.int64)
         empty = (draws[1] < self.empty_history_probability) & bool(len(features[0].get("user_features", ())))
@@ -163,13 +175,23 @@ class DataCollatorForItemMasking:
 
         input_ids = _pad(flat, first + skipped, length, self.processor.pad_token_id)
         columns = np.arange(input_ids.shape[1])
+        attention_mask = (columns < length[:, None]) * 1
         maskable = (columns < length[:, None]) & (input_ids >= NUM_SPECIAL_TOKENS)
+        if not self.mlm:
+            before = np.where(empty | (skipped == 0), self.processor.mask_token_id, flat[first + skipped - 1])
+            labels = np.where(maskable, input_ids, -100)
+            input_ids = np.concatenate([before[:, None], input_ids[:, :-1]], axis=1)
+            input_ids = np.where(attention_mask, input_ids, self.processor.pad_token_id)
+            batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+            return _with_user_features(batch, features)
         uniform = keyed_uniform(keys, input_ids.shape[1], stream=1)
         # The lowest draw of a row is masked whatever it is: no row goes without a target.
         lowest = np.where(maskable, uniform, 2.0).argmin(1)[:, None]
         masked = maskable & ((uniform < self.mlm_probability) | (columns == lowest))
-        last = np.where(maskable, columns, -1).max(1)[:, None]
-        masked = np.where(only_last[:, None], columns == last, masked)
+        last = np.where(maskable, columns, -1).max(1)
+        most = np.clip(np.minimum(self.last_items, length - 1), 1, None)
+        in_last = maskable & (columns > (last - 1 - (draws[4] * most).astype(np.int64))[:, None])
+        masked = np.where(only_last[:, None], in_last, masked)
 
         labels = np.where(masked, input_ids, -100)
         replaced = keyed_uniform(keys, input_ids.shape[1], stream=2)
@@ -178,7 +200,7 @@ class DataCollatorForItemMasking:
         items = keyed_uniform(keys, input_ids.shape[1], stream=3)
         items = NUM_SPECIAL_TOKENS + (items * (self.processor.vocab_size - NUM_SPECIAL_TOKENS)).astype(np.int64)
         input_ids = np.where(by_mask, self.processor.mask_token_id, np.where(by_random, items, input_ids))
-        batch = {"input_ids": input_ids, "attention_mask": (columns < length[:, None]) * 1, "labels": labels}
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
         return _with_user_features(batch, features)
 
     def _keys(self, features: list[dict]) -> np.ndarray:

@@ -123,7 +123,7 @@ def eager_attention_forward(
 
 
 class Bert4RecAttention(nn.Module):
-    """Bidirectional multi-head self-attention."""
+    """Multi-head self-attention, bidirectional or causal (`config.is_causal`)."""
 
     def __init__(self, config: Bert4RecConfig):
         super().__init__()
@@ -131,7 +131,7 @@ class Bert4RecAttention(nn.Module):
         self.head_dim = config.hidden_size // config.num_attention_heads
         self.scaling = self.head_dim**-0.5
         self.attention_dropout = config.attention_probs_dropout_prob
-        self.is_causal = False
+        self.is_causal = config.is_causal
         self.qkv_proj = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 

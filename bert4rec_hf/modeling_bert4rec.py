@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
-from transformers.masking_utils import create_bidirectional_mask
+from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 from transformers.modeling_utils import PreTrainedModel
 from transformers.processing_utils import Unpack
@@ -195,23 +195,47 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             hidden_states = layer(hidden_states, mask, **kwargs)
         # The other implementations know no queries but all or the last ones, and a ready mask is one of all queries.
         narrow = self.config._attn_implementation in ("eager", "sdpa") and getattr(attention_mask, "ndim", 2) == 2
+        if self.config.is_causal and output_positions is not None:
+            # In training all positions are wanted, for which sdpa needs no mask.
+            narrow = narrow and 2 * output_positions.shape[1] <= sequence_length
         if output_positions is None or not narrow:
             hidden_states = self.layers[-1](hidden_states, mask, **kwargs)
             if output_positions is not None:
                 hidden_states = take_positions(hidden_states, output_positions)
         else:
-            queries = hidden_states[:, : output_positions.shape[1]]
-            mask = self.make_mask(queries, attention_mask, encoder_hidden_states=hidden_states)
+            mask = self.make_mask_of(output_positions, hidden_states, attention_mask)
             hidden_states = self.layers[-1](hidden_states, mask, output_positions, **kwargs)
         return BaseModelOutput(last_hidden_state=self.final_norm(hidden_states))
 
     def make_mask(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs):
-        mask = create_bidirectional_mask(self.config, hidden_states, attention_mask, **kwargs)
-        of_rows = isinstance(mask, torch.Tensor) and attention_mask.ndim == 2
-        if of_rows and mask.dtype == torch.bool and mask.device.type == "cpu":
-            # sdpa would make numbers of it in every layer, and of all queries, which are alike.
-            mask = torch.where(mask[:, :, :1], 0.0, torch.finfo(hidden_states.dtype).min).to(hidden_states.dtype)
+        is_causal, of_rows = self.config.is_causal, getattr(attention_mask, "ndim", None) == 2
+        if is_causal and of_rows and self.config._attn_implementation == "sdpa":
+            if (attention_mask[:, 1:] <= attention_mask[:, :-1]).all():
+                attention_mask = None  # no item looks at padding behind it, and sdpa is faster with no mask
+        if is_causal:
+            mask = create_causal_mask(self.config, hidden_states, attention_mask, past_key_values=None)
+        else:
+            mask = create_bidirectional_mask(self.config, hidden_states, attention_mask, **kwargs)
+        if of_rows and isinstance(mask, torch.Tensor) and mask.dtype == torch.bool and mask.device.type == "cpu":
+            # sdpa would make numbers of it in every layer, and of all queries, which are alike if all see the same.
+            mask = _as_numbers(mask if is_causal else mask[:, :, :1], hidden_states.dtype)
         return mask
+
+    def make_mask_of(
+        self, positions: torch.LongTensor, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
+    ):
+        """The mask of the queries at `positions` `(batch_size, num_positions)` only."""
+        if not self.config.is_causal:
+            queries = hidden_states[:, : positions.shape[1]]
+            return self.make_mask(queries, attention_mask, encoder_hidden_states=hidden_states)
+        mask = torch.arange(hidden_states.shape[1], device=positions.device) <= positions[..., None]
+        if attention_mask is not None:
+            mask &= attention_mask[:, None].bool()
+        return _as_numbers(mask[:, None], hidden_states.dtype)
+
+
+def _as_numbers(mask: torch.BoolTensor, dtype: torch.dtype) -> torch.Tensor:
+    return torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
 
 
 def find_labels(labels: torch.LongTensor) -> tuple[torch.LongTensor, torch.LongTensor, torch.LongTensor]:
@@ -475,25 +499,35 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
     ) -> torch.Tensor:
-        """The encoder's states `(batch_size, hidden_size)` at a MASK appended to each history; see `score`."""
-        input_ids, attention_mask = self.append_mask(input_ids, attention_mask)
-        last = torch.full_like(input_ids[:, :1], input_ids.shape[1] - 1)
+        """The encoder's states `(batch_size, hidden_size)` where what comes next is predicted; see `score`."""
+        input_ids, attention_mask, last = self.add_mask(input_ids, attention_mask)
         return self.model(input_ids, attention_mask, user_features=user_features, output_positions=last)[0][:, 0]
 
-    def append_mask(
+    def add_mask(
         self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None
-    ) -> tuple[torch.LongTensor, torch.Tensor]:
-        """The newest items of histories padded on either side, moved to the right, and a MASK after them."""
+    ) -> tuple[torch.LongTensor, torch.Tensor, torch.LongTensor]:
+        """
+        The newest items of histories padded on either side, with the MASK after them and moved to the right. If the
+        model is causal, the MASK is before those that are known from their start, and all are moved to the left.
+
+        Returns:
+            Token ids and attention mask, `(batch_size, width)`, and the last column of each row, `(batch_size, 1)`.
+        """
         if attention_mask is None:
             attention_mask = input_ids != self.config.pad_token_id
-        window = min(input_ids.shape[1], self.config.max_position_embeddings - 1)
-        position_ids = positions_from_the_newest(attention_mask)
-        # Padding and what is older than the window go to one column more, which is cut off.
-        columns = torch.where(attention_mask.bool() & (position_ids < window), window - 1 - position_ids, window + 1)
-        masked = input_ids.new_full((len(input_ids), window + 2), self.config.pad_token_id)
-        masked = masked.scatter(1, columns, input_ids)[:, :-1]
-        masked[:, -1] = self.config.mask_token_id
-        return masked, (masked != self.config.pad_token_id).long()
+        width = min(input_ids.shape[1] + 1, self.config.max_position_embeddings)
+        if self.config.is_causal:
+            newest = last = attention_mask.long().sum(1, keepdim=True).clamp(max=width - 1)
+        else:
+            last = input_ids.new_full((len(input_ids), 1), width - 1)
+            newest = last - 1
+        columns = newest - positions_from_the_newest(attention_mask)
+        # Padding and what is too old go to one column more, which is cut off.
+        columns = torch.where(attention_mask.bool() & (columns >= 0), columns, width)
+        masked = input_ids.new_full((len(input_ids), width + 1), self.config.pad_token_id)
+        masked[:, 0 if self.config.is_causal else width - 1] = self.config.mask_token_id
+        masked = masked.scatter(1, columns, input_ids)[:, :width]
+        return masked, (masked != self.config.pad_token_id).long(), last
 
     @torch.no_grad()
     def recommend(

@@ -25,7 +25,7 @@ from transformers.utils.hub import PushInProgress
 
 from .arguments import check_report_dir
 from .configuration_bert4rec import Bert4RecConfig
-from .data_collator import DataCollatorForHistories
+from .data_collator import DataCollatorForHistories, DataCollatorForItemMasking
 from .distillation import Teacher
 from .encoding import history_lengths
 from .evaluation import ALL_USERS, MODEL, Targets
@@ -199,6 +199,10 @@ class Bert4RecTrainer(Trainer):
         super().__init__(*args, **kwargs)
         if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             raise DataError(f"hub_strategy {self.args.hub_strategy.value!r} pushes pickles; use 'every_save'.")
+        if isinstance(self.data_collator, DataCollatorForItemMasking):
+            members = getattr(self.model, "members", [self.model])
+            if any(member.config.is_causal == self.data_collator.mlm for member in members):
+                raise DataError("a causal model is trained by batches made with mlm=False, and no other model is.")
         self.k, self.exclude_seen, self.teacher, self.evaluation = tuple(k), exclude_seen, teacher, None
         if teacher is not None:
             teacher.model.to(self.args.device)

@@ -57,6 +57,7 @@ SIZES = {
     "dropout_prob": "hidden_dropout_prob",
     "attention_dropout_prob": "attention_probs_dropout_prob",
     "eps": "layer_norm_eps",
+    "causal": "is_causal",
     "norm_first": "norm_first",
     "head_transform": "head_transform",
     "head_item_features": "head_item_features",
@@ -89,6 +90,9 @@ class ModelArguments:
     dropout_prob: float = field(default=0.1, metadata={"help": "Dropout of embeddings and layers."})
     attention_dropout_prob: float = field(default=0.0, metadata={"help": "Dropout of the attention weights."})
     eps: float = field(default=1e-12, metadata={"help": "Epsilon of the layer norms."})
+    causal: bool = field(
+        default=False, metadata={"help": "Predict each item from those before it, instead of masked ones."}
+    )
     norm_first: bool = field(default=False, metadata={"help": "Pre-LN instead of BERT's post-LN."})
     head_transform: bool = field(default=True, metadata={"help": "BERT's transform before the projection."})
     head_item_features: bool = field(default=False, metadata={"help": "Item features in the output layer too."})
@@ -110,7 +114,10 @@ class MaskingArguments:
     """What is masked."""
 
     mlm_probability: float = field(default=0.2, metadata={"help": "Chance of an item to be masked."})
-    last_item_probability: float = field(default=0.1, metadata={"help": "Share of rows that mask the last item only."})
+    last_item_probability: float = field(
+        default=0.1, metadata={"help": "Share of rows that mask only the last items."}
+    )
+    last_items: int = field(default=1, metadata={"help": "Such a row masks 1 to so many items: the longer view."})
     empty_history_probability: float = field(
         default=0.05, metadata={"help": "Share of rows without history, where there are user features."}
     )
@@ -229,7 +236,11 @@ def main(flags: list[str] | None = None):
 
     # 2. Build the model and what masks the items
     collator = DataCollatorForItemMasking(
-        processor, max_length=model_args.max_length, seed=args.seed, **asdict(masking_args)
+        processor,
+        max_length=model_args.max_length,
+        mlm=not model_args.causal,
+        seed=args.seed,
+        **asdict(masking_args),
     )
     teacher = None
     if args.teacher:
