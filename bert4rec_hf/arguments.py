@@ -21,6 +21,7 @@ def parse_arguments(
     description: str | None = None,
     checkpoint: str | None = None,
     sizes: dict[str, str] | None = None,
+    presets: dict[str, dict] | None = None,
     args: Sequence[str] | None = None,
     merge: bool = False,
     rest: bool = False,
@@ -34,6 +35,8 @@ def parse_arguments(
             Name of the flag for a checkpoint: how it read its data and its split are defaults.
         sizes (`dict[str, str]`, *optional*):
             Flags for which the checkpoint's config has defaults, and their names there.
+        presets (`dict[str, dict]`, *optional*):
+            Defaults by the name that the flag `--preset` gives; a file overrules them too.
         args (`Sequence[str]`, *optional*):
             Instead of the command line.
         merge (`bool`, *optional*, defaults to `False`):
@@ -57,6 +60,11 @@ def parse_arguments(
             if f"--{name}" not in parser._option_string_actions:
                 raise DataError(f"{name!r} is no argument of this script; see --help.")
         args = as_flags(values) + args
+    if presets:
+        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        first.add_argument("--preset")
+        preset = first.parse_known_args(args)[0].preset
+        args = as_flags(presets.get(preset, {})) + args  # the parser refuses a name it does not know
     if checkpoint is not None:
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         for name in (checkpoint, "revision"):

@@ -163,6 +163,10 @@ class EMACallback(TrainerCallback):
         self.average, self.is_swapped = None, False  # the model keeps it
 
 
+def _are_causal(model: torch.nn.Module) -> set[bool]:
+    return {member.config.is_causal for member in getattr(model, "members", [model])}
+
+
 def _warn_of_failure(job: Future):
     if not job.cancelled() and job.exception() is not None:
         logger.warning(f"A push failed, the training goes on. {job.exception()}")
@@ -199,10 +203,11 @@ class Bert4RecTrainer(Trainer):
         super().__init__(*args, **kwargs)
         if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             raise DataError(f"hub_strategy {self.args.hub_strategy.value!r} pushes pickles; use 'every_save'.")
-        if isinstance(self.data_collator, DataCollatorForItemMasking):
-            members = getattr(self.model, "members", [self.model])
-            if any(member.config.is_causal == self.data_collator.mlm for member in members):
-                raise DataError("a causal model is trained by batches made with mlm=False, and no other model is.")
+        causal = _are_causal(self.accelerator.unwrap_model(self.model))
+        if isinstance(self.data_collator, DataCollatorForItemMasking) and causal != {not self.data_collator.mlm}:
+            raise DataError("a causal model is trained by batches made with mlm=False, and no other model is.")
+        if teacher is not None and causal != _are_causal(teacher.model):
+            raise DataError("the teacher and the model must both be causal or both not: they see other batches.")
         self.k, self.exclude_seen, self.teacher, self.evaluation = tuple(k), exclude_seen, teacher, None
         if teacher is not None:
             teacher.model.to(self.args.device)

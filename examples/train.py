@@ -67,11 +67,35 @@ SIZES = {
     "gbce_t": "gbce_t",
 }
 
+# The original system's, as its training command had them
+PRESETS = {
+    "ai_ground": {
+        "max_length": 128,
+        "keyword_max_length": 20,
+        "learning_rate": 1.2e-4,
+        "weight_decay": 1e-2,
+        "epochs": 100,
+        "train_batch_size": 280,
+        "mlm_probability": 0.6,
+        "hidden_size": 768,
+        "num_layers": 12,
+        "num_head": 8,
+        "intermediate_size": 3072,
+        "dropout_prob": 0.1,
+        "warmup_ratio": 0.1,
+        "eps": 1e-12,
+    },
+}
+
 
 @dataclass
 class ModelArguments:
     """Sizes of the model."""
 
+    preset: Literal["ai_ground"] | None = field(
+        default=None,
+        metadata={"help": "Other defaults: those of the original system. Flags overrule them."},
+    )
     init_from: str | None = field(
         default=None,
         metadata={
@@ -208,7 +232,9 @@ ARGUMENTS = (DataArguments, Split, ModelArguments, MaskingArguments, RunArgument
 
 def parse(flags: list[str] | None = None) -> tuple:
     """The arguments, one of each of `ARGUMENTS`: of the command line, if no flags are given."""
-    return parse_arguments(*ARGUMENTS, description=__doc__, checkpoint="init_from", sizes=SIZES, args=flags)
+    return parse_arguments(
+        *ARGUMENTS, description=__doc__, checkpoint="init_from", sizes=SIZES, presets=PRESETS, args=flags
+    )
 
 
 def main(flags: list[str] | None = None):

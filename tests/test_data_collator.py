@@ -38,9 +38,12 @@ def rows_of(lengths, user_features=None):
     empty=st.floats(0, 1),
     max_length=st.integers(2, 40),
     window=st.sampled_from(["last", "random"]),
+    last_items=st.integers(1, 50),
     epoch=st.integers(0, 1000),
 )
-def test_every_row_has_a_target_and_unmasked_items_stay(lengths, probability, last, empty, max_length, window, epoch):
+def test_every_row_has_a_target_and_unmasked_items_stay(
+    lengths, probability, last, empty, max_length, window, last_items, epoch
+):
     collator = make_collator(
         epoch,
         mlm_probability=probability,
@@ -48,6 +51,7 @@ def test_every_row_has_a_target_and_unmasked_items_stay(lengths, probability, la
         empty_history_probability=empty,
         max_length=max_length,
         window=window,
+        last_items=last_items,
     )
     rows = rows_of(lengths, user_features=[1])
     batch = {name: values.numpy() for name, values in collator(rows).items()}
@@ -78,6 +82,51 @@ def test_last_item_rows_mask_the_last_item_and_no_other():
     batch = make_collator(last_item_probability=1.0)(rows_of([5, 3, 1]))
     assert (batch["labels"] != -100).nonzero().tolist() == [[0, 4], [1, 2], [2, 0]]
     assert batch["input_ids"][0, 4] == batch["input_ids"][1, 2] == batch["input_ids"][2, 0] == MASK
+
+
+def test_rows_of_several_last_items_mask_as_many_as_drawn_and_never_all():
+    lengths = [9] * 3000 + [3, 2, 1]
+    labels = make_collator(last_item_probability=1.0, last_items=4)(rows_of(lengths))["labels"] != -100
+    counts = labels.sum(1)
+    assert counts[:3000].bincount(minlength=5).div(3000).sub(0.25).abs()[1:].max() < 0.032  # four standard errors
+    assert counts[:3000].min() == 1 and counts[:3000].max() == 4
+    assert counts[-3] <= 2 and counts[-2] == counts[-1] == 1
+    for row, count, length in zip(labels.tolist(), counts.tolist(), lengths):
+        assert row == [length - count <= place < length for place in range(9)]
+
+
+def test_inputs_of_a_causal_model_are_the_items_before_the_labels():
+    collator = make_collator(mlm=False, max_length=4)
+    rows = [{"input_ids": list(range(10, 10 + n)), "row": n} for n in (6, 4, 2, 1)]
+    batch = collator(rows)
+    assert batch["labels"].tolist() == [[12, 13, 14, 15], [10, 11, 12, 13], [10, 11, -100, -100], [10] + [-100] * 3]
+    assert batch["input_ids"].tolist() == [[11, 12, 13, 14], [MASK, 10, 11, 12], [MASK, 10, 0, 0], [MASK, 0, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1] * 4, [1] * 4, [1, 1, 0, 0], [1, 0, 0, 0]]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=20),
+    empty=st.floats(0, 1),
+    max_length=st.integers(2, 40),
+    window=st.sampled_from(["last", "random"]),
+)
+def test_causal_rows_are_pieces_of_their_history(lengths, empty, max_length, window):
+    rows = rows_of(lengths, user_features=[1])
+    batch = make_collator(mlm=False, empty_history_probability=empty, max_length=max_length, window=window)(rows)
+    for row, input_ids, labels, mask in zip(rows, batch["input_ids"], batch["labels"], batch["attention_mask"]):
+        length = int(mask.sum())
+        piece = [int(input_ids[0]), *labels[:length].tolist()]
+        history = [MASK, *row["input_ids"]]
+        starts = [s for s in range(len(history)) if history[s : s + length + 1] == piece]
+        assert starts or (piece[0] == MASK and length == 1 and piece[1] in history)
+        assert input_ids[1:length].tolist() == piece[1:-1] and (labels[length:] == -100).all()
+        assert not input_ids[length:].any() and length <= max_length
+
+
+def test_unknown_items_are_no_labels_of_a_causal_model():
+    unk = PROCESSOR.unk_token_id
+    batch = make_collator(mlm=False)([{"input_ids": [5, unk, 7], "row": 0}])
+    assert batch["labels"].tolist() == [[5, -100, 7]] and batch["input_ids"].tolist() == [[MASK, 5, unk]]
 
 
 def test_share_of_last_item_rows_is_as_asked():

@@ -3,6 +3,7 @@
 
 import csv
 import datetime
+import importlib
 import json
 import runpy
 import shutil
@@ -193,6 +194,21 @@ def test_arguments_from_a_file_give_way_to_flags(sample_dir, tmp_path, monkeypat
     config = json.loads((tmp_path / "used" / "config.json").read_text())
     assert config["hidden_size"] == 16 and [f["name"] for f in config["item_features"]] == ["genre_mid"]
     assert "None were measured" in (tmp_path / "used" / "README.md").read_text()
+
+
+def test_a_preset_gives_defaults_that_a_file_and_flags_overrule(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    train = importlib.import_module("train")
+    (tmp_path / "config.yaml").write_text("preset: ai_ground\nhidden_size: 64\nnum_head: 4\n")
+    data, _, model, masking, args = train.parse(
+        [str(tmp_path / "config.yaml"), "--save_dir", "new", "--num_head", "2", "--epochs", "3"]
+    )
+    assert (model.hidden_size, model.num_head, model.num_layers, model.intermediate_size) == (64, 2, 12, 3072)
+    assert (args.learning_rate, args.train_batch_size, args.epochs) == (1.2e-4, 280, 3)
+    assert masking.mlm_probability == 0.6 and data.keyword_max_length == 20
+    with pytest.raises(SystemExit):
+        train.parse(["--save_dir", "new", "--preset", "ai"])
+    assert "invalid choice: 'ai'" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_is_resumed(sample_dir, tmp_path, monkeypatch):

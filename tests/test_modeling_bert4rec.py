@@ -68,16 +68,24 @@ def test_base_model_loads_from_the_checkpoint_of_the_whole_one(model, tmp_path, 
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "flex_attention"])
-def test_attention_implementations_agree(model, inputs, implementation):
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_attention_implementations_agree(config, inputs, implementation, is_causal):
+    config.is_causal = is_causal
+    model = Bert4RecForMaskedLM(config).eval()
     other = copy.deepcopy(model)
     model.set_attn_implementation("eager")
     other.set_attn_implementation(implementation)
     assert_close(other.score(**inputs), model.score(**inputs), atol=1e-5, rtol=0)
+    for padded in (inputs, pad_left(inputs)):
+        with torch.no_grad():
+            states = [each.model(**padded).last_hidden_state[padded["input_ids"] != 0] for each in (model, other)]
+        assert_close(*states, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_recommendations_depend_neither_on_padding_nor_on_the_rest_of_the_batch(config, inputs, norm_first):
-    config.norm_first = norm_first
+def test_recommendations_depend_neither_on_padding_nor_on_the_rest_of_the_batch(config, inputs, norm_first, is_causal):
+    config.norm_first, config.is_causal = norm_first, is_causal
     model = Bert4RecForMaskedLM(config).eval()
     together = model.score(**inputs)
     assert_close(model.score(**pad_left(inputs)), together, atol=1e-5, rtol=0)
@@ -88,13 +96,19 @@ def test_recommendations_depend_neither_on_padding_nor_on_the_rest_of_the_batch(
         assert_close(model.score(**alone)[0], together[row], atol=1e-5, rtol=0)
 
 
-def test_hidden_states_do_not_depend_on_padding(model, inputs):
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_hidden_states_do_not_depend_on_padding(config, inputs, is_causal):
+    config.is_causal = is_causal
+    model = Bert4RecForMaskedLM(config).eval()
     right = model.model(**inputs).last_hidden_state
     left = model.model(**pad_left(inputs)).last_hidden_state
     assert_close(left[1, 3:], right[1, :5], atol=1e-5, rtol=0)
 
 
-def test_loss_does_not_depend_on_padding(model, inputs):
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_loss_does_not_depend_on_padding(config, inputs, is_causal):
+    config.is_causal = is_causal
+    model = Bert4RecForMaskedLM(config).eval()
     labels = labels_for(inputs)
     loss = model(**inputs, labels=labels).loss
     moved = torch.full_like(labels, -100)
@@ -102,14 +116,20 @@ def test_loss_does_not_depend_on_padding(model, inputs):
     assert_close(model(**pad_left(inputs), labels=moved).loss, loss)
 
 
-def test_training_and_serving_see_the_same_state_at_a_masked_last_item(model, processor):
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_training_and_serving_see_the_same_state_at_the_last_item(config, processor, is_causal, implementation):
+    config.is_causal = is_causal
+    model = Bert4RecForMaskedLM(config).eval()
+    model.set_attn_implementation(implementation)
     collator = DataCollatorForItemMasking(
-        processor, last_item_probability=1.0, empty_history_probability=0, max_length=12
+        processor, last_item_probability=1.0, empty_history_probability=0, max_length=12, mlm=not is_causal
     )
-    rows = [{"input_ids": list(range(3, 3 + n)), "user_features": [1, 2], "row": n} for n in (12, 4, 2, 1)]
+    rows = [{"input_ids": list(range(3, 3 + n)), "user_features": [1, 2], "row": n} for n in (30, 13, 12, 4, 2, 1)]
     batch = collator(rows)
-    labels = batch.pop("labels")
-    logits = model(**batch).logits[labels != -100].clone()
+    last = batch.pop("labels") != -100
+    last &= last.flip(1).cumsum(1).flip(1) == 1  # of a causal model all positions are labelled
+    logits = model(**batch).logits[last].clone()
     logits[:, :3] = -torch.inf
     for row, trained in zip(rows, logits.log_softmax(-1)):
         history = torch.tensor([row["input_ids"][:-1]], dtype=torch.long)
@@ -117,10 +137,34 @@ def test_training_and_serving_see_the_same_state_at_a_masked_last_item(model, pr
         assert_close(served, trained, atol=1e-5, rtol=0)
 
 
-def test_the_encoder_sees_the_newest_items_of_a_long_history(model):
+@pytest.mark.parametrize("is_causal, seen", [(False, 11), (True, 12)])
+def test_the_encoder_sees_the_newest_items_of_a_long_history(config, is_causal, seen):
+    config.is_causal = is_causal
+    model = Bert4RecForMaskedLM(config).eval()
     history = torch.arange(3, 33)[None]
-    assert torch.equal(model.score(history), model.score(history[:, -11:]))
-    assert not torch.equal(model.score(history), model.score(history[:, -10:]))
+    assert torch.equal(model.score(history), model.score(history[:, -seen:]))
+    assert not torch.equal(model.score(history), model.score(history[:, 1 - seen :]))
+
+
+def test_a_causal_model_looks_back_only(config):
+    config.is_causal = True
+    model = Bert4RecForMaskedLM(config).eval()
+    one, other = torch.tensor([[5, 6, 7, 8, 9, 10]]), torch.tensor([[5, 6, 7, 20, 21, 22]])
+    states = [model.model(input_ids).last_hidden_state for input_ids in (one, other)]
+    assert_close(states[0][:, :3], states[1][:, :3])
+    assert not torch.allclose(states[0][:, 3:], states[1][:, 3:])
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_states_of_some_positions_are_those_of_all(config, inputs, is_causal):
+    config.is_causal = is_causal
+    model = Bert4RecForMaskedLM(config).eval()
+    positions = torch.tensor([[3, 0, 7], [4, 2, 1], [0, 0, 0]])
+    for padded in (inputs, pad_left(inputs)):
+        every = model.model(**padded).last_hidden_state
+        some = model.model(**padded, output_positions=positions).last_hidden_state
+        there = padded["attention_mask"].gather(1, positions).bool()
+        assert_close(some[there], torch.stack([row[p] for row, p in zip(every, positions)])[there])
 
 
 def test_special_tokens_are_never_scored(model, inputs):

@@ -16,6 +16,7 @@ from bert4rec_hf import (
     DataError,
     EMACallback,
     Split,
+    Teacher,
     check_save_dir,
     encode_evaluation,
     encode_training,
@@ -75,6 +76,18 @@ def test_four_accumulated_batches_train_like_one(fitted, training, tmp_path, tra
     for one, four in zip(*(model.parameters() for model in trained)):
         assert_close(one, four, atol=1e-6, rtol=1e-4)
     assert not torch.equal(trained[0].decoder.weight, make_model(processor).decoder.weight)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_batches_that_do_not_go_with_the_objective_are_refused(fitted, training, tmp_path, is_causal):
+    model = make_model(fitted[0], is_causal=is_causal)
+    arguments, kwargs = make_arguments(tmp_path), {"train_dataset": training, "processing_class": fitted[0]}
+    with pytest.raises(DataError, match="mlm=False"):
+        Bert4RecTrainer(model, arguments, data_collator=make_collator(fitted[0], mlm=is_causal), **kwargs)
+    teacher = Teacher(make_model(fitted[0], is_causal=not is_causal), fitted[0], fitted[0], 16)
+    with pytest.raises(DataError, match="both be causal"):
+        collator = make_collator(fitted[0], mlm=not is_causal)
+        Bert4RecTrainer(model, arguments, data_collator=collator, teacher=teacher, **kwargs)
 
 
 @pytest.mark.parametrize("save_steps", [8, 11])  # at the end of an epoch, and within one
