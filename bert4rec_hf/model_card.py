@@ -71,9 +71,10 @@ def write_model_card(
             training[f"Member {number}, weight {weight / sum(weights):.2f}"] = sizes
     else:
         training = _sizes(model)
-    if isinstance(collator, DataCollatorForItemMasking):
+    if isinstance(collator, DataCollatorForItemMasking) and collator.mlm:
         training["Mask probability"] = collator.mlm_probability
-        training["Rows that mask only the last item"] = collator.last_item_probability
+        last = "item" if collator.last_items == 1 else f"1 to {collator.last_items} items"
+        training[f"Rows that mask only the last {last}"] = collator.last_item_probability
     if training_args is not None:
         if training_args.max_steps > 0:
             training["Steps"] = training_args.max_steps
@@ -100,6 +101,7 @@ def write_model_card(
         history=json.dumps(vocabulary["item_ids"][:2], ensure_ascii=False),
         profile_item=profile and f', "profile": {profile}',
         profiles_argument=profile and f", [{profile}]",
+        is_causal=all(member.config.is_causal for member in getattr(model, "members", [model])),
         mask_probability=getattr(collator, "mlm_probability", 0.2),
         data_table=_rows(data) + _picture(save_dir, DATA_REPORT, "What the log is like"),
         results=_results(evaluation) + (_picture(save_dir, MODEL_REPORT, "By window") if evaluation else ""),
@@ -113,6 +115,7 @@ def write_model_card(
 def _sizes(model: Bert4RecForMaskedLM) -> dict:
     config = model.config
     return {
+        "Objective": "each next item (causal)" if config.is_causal else "masked items",
         "Hidden size": config.hidden_size,
         "Layers, heads": f"{config.num_hidden_layers}, {config.num_attention_heads}",
         "Parameters": f"{model.num_parameters():,}",

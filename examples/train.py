@@ -61,6 +61,7 @@ SIZES = {
     "norm_first": "norm_first",
     "head_transform": "head_transform",
     "head_item_features": "head_item_features",
+    "tie_word_embeddings": "tie_word_embeddings",
     "loss": "loss",
     "num_negatives": "num_negatives",
     "negative_sampling": "negative_sampling",
@@ -120,6 +121,7 @@ class ModelArguments:
     norm_first: bool = field(default=False, metadata={"help": "Pre-LN instead of BERT's post-LN."})
     head_transform: bool = field(default=True, metadata={"help": "BERT's transform before the projection."})
     head_item_features: bool = field(default=False, metadata={"help": "Item features in the output layer too."})
+    tie_word_embeddings: bool = field(default=True, metadata={"help": "Item embeddings as the output layer."})
     loss: Literal["cross_entropy", "sampled_softmax", "gbce"] = field(
         default="cross_entropy", metadata={"help": "Over all items, or over some for very large catalogues."}
     )

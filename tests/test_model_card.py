@@ -2,6 +2,7 @@
 import re
 
 import pytest
+import torch
 from huggingface_hub import ModelCard, ModelCardData
 from test_trainer import make_arguments, make_collator, make_model
 from transformers import AutoModelForMaskedLM
@@ -83,6 +84,25 @@ def test_the_masking_of_the_card_masks_at_least_one_item_of_each_user(written):
     assert (batch["input_ids"][masked] == 1).all() and (batch["labels"][masked] >= 3).all()
     assert 0.1 < masked[3::4].float().mean() < 0.35
     assert names["model"](**batch).loss > 0
+
+
+def test_the_card_of_a_causal_model_makes_its_batches(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    processor = Bert4RecProcessor({"item_ids": list(range(10, 50))})
+    model, collator = make_model(processor, is_causal=True), make_collator(processor, mlm=False)
+    for part in (model, processor):
+        part.save_pretrained("model")
+    write_model_card("model", model, processor, make_arguments("model"), collator)
+    card = ModelCard.load("model/README.md").text
+    assert "| Objective | each next item (causal) |" in card and "Mask probability" not in card
+    names = {}
+    exec(re.findall(r"```python\n(.*?)```", card, re.DOTALL)[2].split("arguments = ")[0], names)
+    users = [{"history": list(range(10, 10 + n))} for n in (1, 2, 16)]
+    expected = collator([{"input_ids": processor.encode_items(user["history"])} for user in users])
+    batch = names["next_items"](users)
+    for name in ("labels", "input_ids"):
+        assert batch[name][batch["attention_mask"] == 1].equal(expected[name][expected["attention_mask"] == 1])
+    assert torch.isclose(names["model"](**batch).loss, names["model"](**expected).loss)
 
 
 @pytest.mark.parametrize("collator", [lambda features: features, DataCollatorForItemMasking(Bert4RecProcessor())])
