@@ -26,32 +26,83 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from bert4rec_hf import DataError, as_flags, run
+from bert4rec_hf import DataError, run
 from bert4rec_hf.bootstrap import interval, resampled_means
 from bert4rec_hf.evaluation import MODEL
 
 
 HERE = Path(__file__).parent
 METRICS = ("recall@10", "ndcg@10")  # with one target a user, recall is the hit rate
-NO_FEATURES = {"item_features": "none", "user_features": "none"}
+NO_FEATURES = " --item_features none --user_features none"
+INPUT = " --item_features keyword_name --user_features none"
+ALL_FEATURES = " --item_features genre_mid country keyword_name --user_features sex age"
+BOTH_ENDS = INPUT + " --head_item_features"
 
-# Of each table what all rows have, and the rows: what else they have, and which other they are compared with.
-TABLES = {}
+# Of each table the flags of all rows; of its rows their own, and which other row they are compared with.
+SHARED = "--do_eval --exclude_seen --k 10"
+TABLES = {
+    "ml-1m": (
+        SHARED + NO_FEATURES + " --min_events 5 --max_length 200 --train_batch_size 32 --eval_steps 756",
+        {"causal": ("--causal --dropout_prob 0.2 --learning_rate 1e-3 --epochs 40", None)},
+    ),
+    "beauty": (
+        SHARED + " --max_length 50 --train_batch_size 64 --learning_rate 2e-3 --dropout_prob 0.4 --eval_steps 700",
+        {
+            "causal": ("--causal --epochs 10" + BOTH_ENDS, "causal_no_features"),
+            "causal_no_features": ("--causal --epochs 10" + NO_FEATURES, None),
+        },
+    ),
+    "lastfm": (
+        SHARED + " --max_length 50 --hidden_size 64 --num_head 2 --dropout_prob 0.3 --train_batch_size 16"
+        " --learning_rate 1e-3 --epochs 20 --eval_steps 207 --keyword_max_length 100",
+        {
+            "causal": ("--causal" + BOTH_ENDS, "causal_no_features"),
+            "causal_input": ("--causal" + INPUT, "causal_no_features"),
+            "causal_no_features": ("--causal" + NO_FEATURES, None),
+            "masked": ("--mlm_probability 0.3" + BOTH_ENDS, "masked_no_features"),
+            "masked_no_features": ("--mlm_probability 0.3" + NO_FEATURES, None),
+        },
+    ),
+    "ml-100k": (
+        SHARED + NO_FEATURES + " --min_events 5 --max_length 100 --hidden_size 64 --num_head 2 --dropout_prob 0.2"
+        " --train_batch_size 16 --learning_rate 2e-3 --epochs 30 --eval_steps 177 --mlm_probability 0.4",
+        {
+            "masked": ("", None),
+            "untied": ("--tie_word_embeddings False", "masked"),
+            "mask_0.15": ("--mlm_probability 0.15", "masked"),
+            "mask_0.6": ("--mlm_probability 0.6", "masked"),
+            "layers_1": ("--num_layers 1", "masked"),
+            "layers_4": ("--num_layers 4", "masked"),
+            "features_input": (ALL_FEATURES, "masked"),
+            "features": (ALL_FEATURES + " --head_item_features", "masked"),
+        },
+    ),
+}
+
+
+def flags_of(table: str, row: str) -> str:
+    shared, rows = TABLES[table]
+    return f"{shared} {rows[row][0]}".strip()
 
 
 def finished(folder: Path) -> bool:
     return (folder / "evaluation_users.parquet").exists()
 
 
-def train(flags: dict, folder: Path) -> float:
-    """Seconds of a run, or of what was left of it."""
+def train(flags: list[str], folder: Path):
+    """Runs train.py, or what is left of its run; how long that took on how many cores goes to a file beside it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, HERE.parent / "train.py", *as_flags(flags), "--save_dir", folder, "--resume"]
+    command = [sys.executable, HERE.parent / "train.py", *flags, "--save_dir", folder, "--resume"]
+    legs = Path(f"{folder}.times.json")
+    before = json.loads(legs.read_text()) if legs.exists() else []
     start = time.perf_counter()
-    with open(f"{folder}.log", "a", encoding="utf-8") as log:
-        if subprocess.run([*map(str, command)], stdout=log, stderr=log).returncode:
-            raise DataError(f"{folder}.log says why this run failed.")
-    return time.perf_counter() - start
+    try:
+        with open(f"{folder}.log", "a", encoding="utf-8") as log:
+            if subprocess.run([*map(str, command)], stdout=log, stderr=log).returncode:
+                raise DataError(f"{folder}.log says why this run failed.")
+    finally:
+        leg = {"seconds": round(time.perf_counter() - start), "threads": torch.get_num_threads()}
+        legs.write_text(json.dumps([*before, leg]))
 
 
 def users_of(folder: Path) -> np.ndarray:
@@ -77,24 +128,24 @@ def summarize(table: str, row: str, seeds: list[int], save_dir: Path) -> dict | 
     if not values:
         return None
     config = json.loads((folders[next(iter(values))] / "config.json").read_text(encoding="utf-8"))
-    seconds = [json.loads(Path(f"{folders[seed]}.seconds.json").read_text()) for seed in values]
+    times = [json.loads(Path(f"{folders[seed]}.times.json").read_text()) for seed in values]
     means = np.stack([of_seed.mean(0) for of_seed in values.values()])
     result = {
         "table": table,
         "row": row,
-        "flags": {**TABLES[table]["all"], **TABLES[table]["rows"][row][0]},
+        "flags": flags_of(table, row),
         "seeds": [*values],
         "users": len(values[next(iter(values))]),
         "by_seed": {name: [round(float(mean), 5) for mean in of_metric] for name, of_metric in zip(METRICS, means.T)},
         "results": dict(zip(METRICS, with_interval(np.mean([*values.values()], axis=0)))),
-        "seconds": seconds,  # of each seed those of its legs, if it was interrupted
+        "times": times,  # of each seed those of its legs, if it was interrupted
         "sizes": {name: config[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers")},
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores",
         "versions": {name: version(name) for name in ("torch", "transformers", "datasets", "bert4rec_hf")},
         "python": platform.python_version(),
         "date": str(date.today()),
     }
-    other = TABLES[table]["rows"][row][1]
+    other = TABLES[table][1][row][1]
     if other:
         pairs = [
             values[seed] - users_of(save_dir / table / f"{other}-{seed}")
@@ -107,7 +158,7 @@ def summarize(table: str, row: str, seeds: list[int], save_dir: Path) -> dict | 
 
 
 def show(results: list[dict]):
-    print("| row | seeds | HR@10 | NDCG@10 | minutes | NDCG@10 over |")
+    print("| row | seeds | HR@10 | NDCG@10 | minutes x cores | NDCG@10 over |")
     print("|---|---:|---:|---:|---:|---|")
     for result in results:
         cells = []
@@ -121,7 +172,8 @@ def show(results: list[dict]):
             low, high = figure["interval"]
             share = figure["mean"] / (result["results"]["ndcg@10"]["mean"] - figure["mean"])
             lead = f"{result['against']['row']}: {figure['mean']:+.4f} ({low:+.4f} to {high:+.4f}), {share:+.1%}"
-        minutes = np.mean([sum(legs) for legs in result["seconds"]]) / 60
+        legs = [leg for legs in result["times"] for leg in legs]
+        minutes = sum(leg["seconds"] * leg["threads"] for leg in legs) / 60 / len(result["seeds"])
         print(f"| {result['row']} | {len(result['seeds'])} | {' | '.join(cells)} | {minutes:.0f} | {lead} |")
 
 
@@ -134,20 +186,16 @@ def main():
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--output_file", type=Path, help="JSON of all rows; those of this run are replaced.")
     args = parser.parse_args()
-    table = TABLES[args.table]
-    if unknown := {*(args.rows or [])} - {*table["rows"]}:
-        raise DataError(f"{args.table} has no row {sorted(unknown)[0]!r}; it has {', '.join(table['rows'])}.")
-    results = []
-    for row in args.rows or table["rows"]:
-        flags = {**table["all"], **table["rows"][row][0], "data_dir": args.data_dir}
-        for seed in args.seeds:
+    rows = args.rows or [*TABLES[args.table][1]]
+    if unknown := {*rows} - {*TABLES[args.table][1]}:
+        raise DataError(f"{args.table} has no row {sorted(unknown)[0]!r}; it has {', '.join(TABLES[args.table][1])}.")
+    for seed in args.seeds:
+        for row in rows:
             folder = args.save_dir / args.table / f"{row}-{seed}"
             if not finished(folder):
                 print(f"{row}, seed {seed}: see {folder}.log", flush=True)
-                legs = Path(f"{folder}.seconds.json")
-                before = json.loads(legs.read_text()) if legs.exists() else []
-                legs.write_text(json.dumps([*before, round(train({**flags, "seed": seed}, folder))]))
-        results.append(summarize(args.table, row, args.seeds, args.save_dir))
+                train([*flags_of(args.table, row).split(), "--data_dir", args.data_dir, "--seed", seed], folder)
+    results = [summarize(args.table, row, args.seeds, args.save_dir) for row in rows]
     show(results)
     if args.output_file:
         old = json.loads(args.output_file.read_text(encoding="utf-8")) if args.output_file.exists() else []
