@@ -50,6 +50,7 @@ LARGEST = {
 CHOICES = {
     "loss": ("cross_entropy", "sampled_softmax", "gbce"),
     "negative_sampling": ("uniform", "popularity", "in_batch"),
+    "position_embedding_type": ("rope", "absolute"),
     "voting": ("probability", "log_probability", "reciprocal_rank"),
 }
 LARGEST_FEATURE = {"num_values": 2**31 - 1, "max_values": 2**12}
@@ -149,7 +150,13 @@ class Bert4RecConfig(_CheckpointConfig):
         attention_probs_dropout_prob (`float`, *optional*, defaults to 0.0):
             Dropout of the attention weights. Off by default: on a CPU it keeps sdpa off its fast kernel.
         max_position_embeddings (`int`, *optional*, defaults to 128):
-            Longest sequence, the appended MASK included; at least 2. Position 0 is the newest item.
+            Longest sequence, the appended MASK included; at least 2.
+        position_embedding_type (`str`, *optional*, defaults to `"rope"`):
+            `"rope"`: the attention sees how far apart two items are (https://huggingface.co/papers/2104.09864), which
+            learns the order of items in a fraction of the time. `"absolute"`: BERT's embeddings of positions, of which
+            0 is the newest item.
+        rope_theta (`float`, *optional*, defaults to 10000.0):
+            Base of the rotary embedding's frequencies.
         initializer_range (`float`, *optional*, defaults to `0.5 / hidden_size**0.5`):
             Standard deviation of the initial weights: BERT's 0.02 at its 768, and attention as sharp at other widths.
             With 0.02 a narrow model takes several times as long to learn the order of items.
@@ -209,6 +216,8 @@ class Bert4RecConfig(_CheckpointConfig):
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.0
     max_position_embeddings: int = 128
+    position_embedding_type: str = "rope"
+    rope_theta: float | int = 10000.0
     initializer_range: float | int | None = None
     layer_norm_eps: float | int = 1e-12
     is_causal: bool = False
@@ -239,6 +248,11 @@ class Bert4RecConfig(_CheckpointConfig):
                 f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads "
                 f"({self.num_attention_heads})."
             )
+        if self.position_embedding_type == "rope" and self.hidden_size // self.num_attention_heads % 2:
+            raise ValueError(
+                f"hidden_size / num_attention_heads is {self.hidden_size // self.num_attention_heads}; rotary "
+                "position embeddings need an even number."
+            )
         if self.max_position_embeddings < 2:
             raise ValueError(
                 f"max_position_embeddings is {self.max_position_embeddings}; an item and the MASK after it need 2."
@@ -246,6 +260,8 @@ class Bert4RecConfig(_CheckpointConfig):
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1).")
+        if not self.rope_theta > 1:
+            raise ValueError(f"rope_theta is {self.rope_theta}; it must be above 1.")
         if not self.layer_norm_eps > 0:
             raise ValueError(f"layer_norm_eps is {self.layer_norm_eps}; it must be above 0.")
         if not self.initializer_range >= 0:
@@ -256,7 +272,7 @@ class Bert4RecConfig(_CheckpointConfig):
 
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"hidden_act is {self.hidden_act!r}; it must be one of {', '.join(ACT2FN)}.")
-        for name in ("loss", "negative_sampling"):
+        for name in ("position_embedding_type", "loss", "negative_sampling"):
             _check_choice(self, name)
         if not 0 <= self.gbce_t <= 1:
             raise ValueError(f"gbce_t is {self.gbce_t}; it must be in [0, 1].")

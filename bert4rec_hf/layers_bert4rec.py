@@ -70,12 +70,13 @@ class Bert4RecItemEmbeddings(nn.Embedding):
 
 
 class Bert4RecEmbeddings(nn.Module):
-    """Item, position and user embeddings, summed, normalised and dropped out."""
+    """Item, user and (`config.position_embedding_type`) position embeddings, summed, normalised and dropped out."""
 
     def __init__(self, config: Bert4RecConfig):
         super().__init__()
         self.item_embeddings = Bert4RecItemEmbeddings(config)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        if config.position_embedding_type == "absolute":
+            self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.user_embeddings = nn.ModuleList(
             nn.Embedding(feature["num_values"], config.hidden_size, padding_idx=0) for feature in config.user_features
         )
@@ -91,7 +92,9 @@ class Bert4RecEmbeddings(nn.Module):
     ) -> torch.Tensor:
         if inputs_embeds is None:
             inputs_embeds = self.item_embeddings(input_ids)
-        hidden_states = inputs_embeds + self.position_embeddings(position_ids)
+        hidden_states = inputs_embeds
+        if hasattr(self, "position_embeddings"):
+            hidden_states = hidden_states + self.position_embeddings(position_ids)
         if user_features is not None:
             if user_features.shape[1] != len(self.user_embeddings):
                 raise ValueError(
@@ -101,6 +104,25 @@ class Bert4RecEmbeddings(nn.Module):
             for embedding, values in zip(self.user_embeddings, user_features.unbind(1)):
                 hidden_states = hidden_states + embedding(values)[:, None]
         return self.dropout(self.norm(hidden_states))
+
+
+def rotary_position_embeddings(config: Bert4RecConfig, position_ids: torch.LongTensor) -> torch.Tensor:
+    """
+    Cosines and sines of the rotary position embedding (https://huggingface.co/papers/2104.09864) at `position_ids`
+    `(batch_size or 1, sequence_length)`: `(2, batch_size or 1, sequence_length, head_dim)`.
+    """
+    width = config.hidden_size // config.num_attention_heads
+    half = torch.arange(0, width, 2, device=position_ids.device, dtype=torch.float32)
+    angles = position_ids[..., None] * config.rope_theta ** (-half / width)
+    angles = torch.cat([angles, angles], dim=-1)
+    return torch.stack([angles.cos(), angles.sin()])
+
+
+def apply_rotary_position_embeddings(states: torch.Tensor, position_embeddings: torch.Tensor) -> torch.Tensor:
+    """Turns the heads of `(batch_size, sequence_length, num_heads, head_dim)` by their positions' angles."""
+    cos, sin = position_embeddings.to(states.dtype).unsqueeze(-2)
+    first, second = states.chunk(2, dim=-1)
+    return torch.addcmul(states * cos, torch.cat([-second, first], dim=-1), sin)
 
 
 def eager_attention_forward(
@@ -140,6 +162,8 @@ class Bert4RecAttention(nn.Module):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         query_states: torch.Tensor | None = None,
+        position_embeddings: torch.Tensor | None = None,
+        query_position_embeddings: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         if query_states is None:
@@ -148,9 +172,12 @@ class Bert4RecAttention(nn.Module):
             weight, bias, width = self.qkv_proj.weight, self.qkv_proj.bias, self.qkv_proj.in_features
             query = nn.functional.linear(query_states, weight[:width], bias[:width])
             projected = query, *nn.functional.linear(hidden_states, weight[width:], bias[width:]).chunk(2, dim=-1)
-        query, key, value = (
-            states.view(*states.shape[:-1], -1, self.head_dim).transpose(1, 2) for states in projected
-        )
+        query, key, value = (states.unflatten(-1, (-1, self.head_dim)) for states in projected)
+        if position_embeddings is not None:
+            of_queries = position_embeddings if query_position_embeddings is None else query_position_embeddings
+            query = apply_rotary_position_embeddings(query, of_queries)
+            key = apply_rotary_position_embeddings(key, position_embeddings)
+        query, key, value = (states.transpose(1, 2) for states in (query, key, value))
         attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
@@ -197,15 +224,21 @@ class Bert4RecLayer(GradientCheckpointingLayer):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         output_positions: torch.LongTensor | None = None,
+        position_embeddings: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         """The states at all positions, or at `output_positions` `(batch_size, num_outputs)` only."""
         normed = self.attention_norm(hidden_states) if self.norm_first else hidden_states
-        queries = None
+        queries = query_positions = None
         if output_positions is not None:
             queries = take_positions(normed, output_positions)
             hidden_states = take_positions(hidden_states, output_positions) if self.norm_first else queries
-        attn_output, _ = self.attention(normed, attention_mask, queries, **kwargs)
+            if position_embeddings is not None:
+                of_rows = position_embeddings.expand(-1, len(output_positions), -1, -1)
+                query_positions = torch.stack([take_positions(part, output_positions) for part in of_rows])
+        attn_output, _ = self.attention(
+            normed, attention_mask, queries, position_embeddings, query_positions, **kwargs
+        )
         hidden_states = self.dropout(attn_output, hidden_states)
         if self.norm_first:
             return self.dropout(self.mlp(self.mlp_norm(hidden_states)), hidden_states)

@@ -21,6 +21,7 @@ from .layers_bert4rec import (
     Bert4RecEmbeddings,
     Bert4RecItemEmbeddings,
     Bert4RecLayer,
+    rotary_position_embeddings,
     take_positions,
 )
 from .loss_bert4rec import draw_negatives, gbce_beta, gbce_loss, sampled_softmax_loss
@@ -191,6 +192,8 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
 
         hidden_states = self.embeddings(input_ids, position_ids, user_features, inputs_embeds)
         mask = self.make_mask(hidden_states, attention_mask)
+        if self.config.position_embedding_type == "rope":
+            kwargs["position_embeddings"] = rotary_position_embeddings(self.config, position_ids)
         for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states, mask, **kwargs)
         # The other implementations know no queries but all or the last ones, and a ready mask is one of all queries.

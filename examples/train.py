@@ -57,6 +57,7 @@ SIZES = {
     "dropout_prob": "hidden_dropout_prob",
     "attention_dropout_prob": "attention_probs_dropout_prob",
     "eps": "layer_norm_eps",
+    "position_embedding_type": "position_embedding_type",
     "causal": "is_causal",
     "norm_first": "norm_first",
     "head_transform": "head_transform",
@@ -85,6 +86,7 @@ PRESETS = {
         "dropout_prob": 0.1,
         "warmup_ratio": 0.1,
         "eps": 1e-12,
+        "position_embedding_type": "absolute",
     },
 }
 
@@ -115,6 +117,9 @@ class ModelArguments:
     dropout_prob: float = field(default=0.1, metadata={"help": "Dropout of embeddings and layers."})
     attention_dropout_prob: float = field(default=0.0, metadata={"help": "Dropout of the attention weights."})
     eps: float = field(default=1e-12, metadata={"help": "Epsilon of the layer norms."})
+    position_embedding_type: Literal["rope", "absolute"] = field(
+        default="rope", metadata={"help": "How the order of items is told: by distances, or BERT's embeddings."}
+    )
     causal: bool = field(
         default=False, metadata={"help": "Predict each item from those before it, instead of masked ones."}
     )

@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import copy
 import json
+import math
 
 import pytest
 import torch
@@ -15,7 +16,11 @@ from bert4rec_hf import (
     Bert4RecPreTrainedModel,
     DataCollatorForItemMasking,
 )
-from bert4rec_hf.layers_bert4rec import Bert4RecDropout
+from bert4rec_hf.layers_bert4rec import (
+    Bert4RecDropout,
+    apply_rotary_position_embeddings,
+    rotary_position_embeddings,
+)
 from bert4rec_hf.modeling_bert4rec import positions_from_the_newest
 
 
@@ -82,10 +87,16 @@ def test_attention_implementations_agree(config, inputs, implementation, is_caus
         assert_close(*states, atol=1e-5, rtol=0)
 
 
+POSITIONS = pytest.mark.parametrize("positions", ["rope", "absolute"])
+
+
+@POSITIONS
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_recommendations_depend_neither_on_padding_nor_on_the_rest_of_the_batch(config, inputs, norm_first, is_causal):
-    config.norm_first, config.is_causal = norm_first, is_causal
+def test_recommendations_depend_neither_on_padding_nor_on_the_rest_of_the_batch(
+    config, inputs, norm_first, is_causal, positions
+):
+    config.norm_first, config.is_causal, config.position_embedding_type = norm_first, is_causal, positions
     model = Bert4RecForMaskedLM(config).eval()
     together = model.score(**inputs)
     assert_close(model.score(**pad_left(inputs)), together, atol=1e-5, rtol=0)
@@ -118,8 +129,11 @@ def test_loss_does_not_depend_on_padding(config, inputs, is_causal):
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_training_and_serving_see_the_same_state_at_the_last_item(config, processor, is_causal, implementation):
-    config.is_causal = is_causal
+@POSITIONS
+def test_training_and_serving_see_the_same_state_at_the_last_item(
+    config, processor, positions, is_causal, implementation
+):
+    config.is_causal, config.position_embedding_type = is_causal, positions
     model = Bert4RecForMaskedLM(config).eval()
     model.set_attn_implementation(implementation)
     collator = DataCollatorForItemMasking(
@@ -153,6 +167,31 @@ def test_a_causal_model_looks_back_only(config):
     states = [model.model(input_ids).last_hidden_state for input_ids in (one, other)]
     assert_close(states[0][:, :3], states[1][:, :3])
     assert not torch.allclose(states[0][:, 3:], states[1][:, 3:])
+
+
+def test_rotary_position_embeddings_turn_pairs_by_hand():
+    config = Bert4RecConfig(hidden_size=8, num_attention_heads=2, rope_theta=100.0)
+    embeddings = rotary_position_embeddings(config, torch.tensor([[0, 3]]))
+    states = torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(1, 2, 2, 4)
+    turned = apply_rotary_position_embeddings(states, embeddings)
+    expected = [0.0] * 4
+    for pair, angle in enumerate((3.0, 0.3)):  # the second pair turns 100 ** 0.5 times as slowly
+        first, second = 1.0 + pair, 3.0 + pair
+        expected[pair] = first * math.cos(angle) - second * math.sin(angle)
+        expected[pair + 2] = first * math.sin(angle) + second * math.cos(angle)
+    assert_close(turned[0, 0], states[0, 0])
+    assert_close(turned[0, 1], torch.tensor([expected, expected]))
+
+
+@pytest.mark.parametrize("positions, alike", [("rope", True), ("absolute", False)])
+def test_rotary_position_embeddings_know_distances_and_order_only(config, inputs, positions, alike):
+    config.position_embedding_type = positions
+    model = Bert4RecModel(config).eval()
+    ids = torch.arange(8)[None]
+    states = [model(**inputs, position_ids=each)[0][:2] for each in (ids, ids + 4, ids.flip(1), ids * 0)]
+    assert torch.allclose(states[1], states[0], atol=1e-4) == alike
+    assert not torch.allclose(states[2], states[0], atol=1e-2)
+    assert not torch.allclose(states[3], states[0], atol=1e-2)
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
@@ -436,6 +475,9 @@ def test_too_long_a_sequence_is_refused(model):
     "wrong, words",
     [
         ({"hidden_size": 30, "num_attention_heads": 4}, "multiple of num_attention_heads"),
+        ({"hidden_size": 30, "num_attention_heads": 6}, "need an even number"),
+        ({"position_embedding_type": "sine"}, "one of rope, absolute"),
+        ({"rope_theta": 1.0}, "rope_theta is 1.0"),
         ({"max_position_embeddings": 1}, "max_position_embeddings is 1"),
         ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob"),
         ({"item_features": [{"name": "genre"}]}, "item feature"),
