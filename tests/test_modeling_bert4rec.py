@@ -176,9 +176,9 @@ def test_rotary_position_embeddings_turn_pairs_by_hand():
     turned = apply_rotary_position_embeddings(states, embeddings)
     expected = [0.0] * 4
     for pair, angle in enumerate((3.0, 0.3)):  # the second pair turns 100 ** 0.5 times as slowly
-        first, second = 1.0 + pair, 3.0 + pair
-        expected[pair] = first * math.cos(angle) - second * math.sin(angle)
-        expected[pair + 2] = first * math.sin(angle) + second * math.cos(angle)
+        first, second = 1.0 + 2 * pair, 2.0 + 2 * pair
+        expected[2 * pair] = first * math.cos(angle) - second * math.sin(angle)
+        expected[2 * pair + 1] = first * math.sin(angle) + second * math.cos(angle)
     assert_close(turned[0, 0], states[0, 0])
     assert_close(turned[0, 1], torch.tensor([expected, expected]))
 
