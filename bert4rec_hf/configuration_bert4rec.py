@@ -155,8 +155,8 @@ class Bert4RecConfig(_CheckpointConfig):
             `"rope"`: the attention sees how far apart two items are (https://huggingface.co/papers/2104.09864), which
             learns the order of items in a fraction of the time. `"absolute"`: BERT's embeddings of positions, of which
             0 is the newest item.
-        rope_theta (`float`, *optional*, defaults to 10000.0):
-            Base of the rotary embedding's frequencies.
+        rope_theta (`float`, *optional*, defaults to 500.0):
+            Base of the rotary embedding's frequencies: the slowest turns once in 2 pi times as many items.
         initializer_range (`float`, *optional*, defaults to `0.5 / hidden_size**0.5`):
             Standard deviation of the initial weights: BERT's 0.02 at its 768, and attention as sharp at other widths.
             With 0.02 a narrow model takes several times as long to learn the order of items.
@@ -167,9 +167,9 @@ class Bert4RecConfig(_CheckpointConfig):
             (https://huggingface.co/papers/1808.09781), instead of masked ones from both sides. The MASK then stands
             before the first item of a history, not after the last. Its batches are those of
             [`DataCollatorForItemMasking`] with `mlm=False`.
-        norm_first (`bool`, *optional*, defaults to `False`):
-            Pre-LN with a final norm instead of BERT's post-LN.
-        head_transform (`bool`, *optional*, defaults to `True`):
+        norm_first (`bool`, *optional*, defaults to `True`):
+            Pre-LN with a final norm; `False` for BERT's post-LN.
+        head_transform (`bool`, *optional*, defaults to `False`):
             BERT's dense layer, activation and norm before the projection onto the items.
         head_item_features (`bool`, *optional*, defaults to `False`):
             Project onto id embedding + pooled features instead of the id embedding alone.
@@ -217,12 +217,12 @@ class Bert4RecConfig(_CheckpointConfig):
     attention_probs_dropout_prob: float | int = 0.0
     max_position_embeddings: int = 128
     position_embedding_type: str = "rope"
-    rope_theta: float | int = 10000.0
+    rope_theta: float | int = 500.0
     initializer_range: float | int | None = None
     layer_norm_eps: float | int = 1e-12
     is_causal: bool = False
-    norm_first: bool = False
-    head_transform: bool = True
+    norm_first: bool = True
+    head_transform: bool = False
     head_item_features: bool = False
     loss: str = "cross_entropy"
     num_negatives: int = 256

@@ -74,6 +74,8 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
+        if isinstance(module, nn.Linear) and module is not getattr(self, "decoder", None):  # that is an embedding
+            init.lecun_normal_(module.weight)
         if isinstance(module, nn.EmbeddingBag):
             init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
             if not getattr(module.weight, "_is_hf_initialized", False):

@@ -87,6 +87,8 @@ PRESETS = {
         "warmup_ratio": 0.1,
         "eps": 1e-12,
         "position_embedding_type": "absolute",
+        "norm_first": False,
+        "head_transform": True,
     },
 }
 
@@ -123,8 +125,8 @@ class ModelArguments:
     causal: bool = field(
         default=False, metadata={"help": "Predict each item from those before it, instead of masked ones."}
     )
-    norm_first: bool = field(default=False, metadata={"help": "Pre-LN instead of BERT's post-LN."})
-    head_transform: bool = field(default=True, metadata={"help": "BERT's transform before the projection."})
+    norm_first: bool = field(default=True, metadata={"help": "Pre-LN instead of BERT's post-LN."})
+    head_transform: bool = field(default=False, metadata={"help": "BERT's transform before the projection."})
     head_item_features: bool = field(default=False, metadata={"help": "Item features in the output layer too."})
     tie_word_embeddings: bool = field(default=True, metadata={"help": "Item embeddings as the output layer."})
     loss: Literal["cross_entropy", "sampled_softmax", "gbce"] = field(

@@ -15,10 +15,11 @@ from bert4rec_hf.metrics.ranking.ranking import ranking_scores
 
 @pytest.fixture(scope="module")
 def pool(interactions, fitted):
-    """Three models of which the last two know something of the validation rows, each of other ones."""
+    """A model of chance and two that know something of the validation rows, each of other ones."""
     processor, split = fitted
     dataset = encode_evaluation(interactions, processor, split, "validation")
     members = [make_model(processor, initializer_range=0.4, num_hidden_layers=n).eval() for n in (1, 2, 3)]
+    members[0].decoder.bias.data.normal_(std=5.0)
     targets = np.concatenate(dataset["relevant"])
     targets = targets[targets < processor.vocab_size]
     for part, member in enumerate(members[1:]):

@@ -43,7 +43,10 @@ SHARED = "--do_eval --exclude_seen --k 10"
 TABLES = {
     "ml-1m": (
         SHARED + NO_FEATURES + " --min_events 5 --max_length 200 --train_batch_size 32 --eval_steps 756",
-        {"causal": ("--causal --dropout_prob 0.2 --learning_rate 1e-3 --epochs 40", None)},
+        {
+            "masked": ("--epochs 48 --learning_rate 3e-3 --dropout_prob 0.1", None),
+            "causal": ("--causal --epochs 40 --learning_rate 1e-3 --dropout_prob 0.2 --window random", "masked"),
+        },
     ),
     "beauty": (
         SHARED + " --max_length 50 --train_batch_size 64 --learning_rate 2e-3 --dropout_prob 0.4 --eval_steps 700",

@@ -23,6 +23,7 @@ from pathlib import Path
 # Nothing heavy is imported here: a child process begins with the peak memory of its parent.
 HERE = Path(__file__).parent
 SIZES = ["--max_length", "200", "--hidden_size", "64", "--num_head", "2", "--num_layers", "2"]
+BERT = {"position_embedding_type": "absolute", "norm_first": False, "head_transform": True}  # as the others are
 
 
 def run_child(*command) -> tuple[str, int]:
@@ -72,7 +73,7 @@ def make_model(processor, hidden_size: int, num_layers: int, num_heads: int, **k
     from bert4rec_hf import Bert4RecConfig, Bert4RecForMaskedLM
 
     sizes = {"hidden_size": hidden_size, "num_hidden_layers": num_layers, "num_attention_heads": num_heads}
-    sizes |= {"intermediate_size": 4 * hidden_size, "max_position_embeddings": 200}
+    sizes |= {"intermediate_size": 4 * hidden_size, "max_position_embeddings": 200, **BERT}
     return Bert4RecForMaskedLM(Bert4RecConfig(**processor.config_kwargs(), **(sizes | kwargs)))
 
 
@@ -250,6 +251,7 @@ def train_once(args, epochs: int = 1) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--data_dir", args.data_dir, "--save_dir", f"{folder}/run", "--epochs", epochs]
         flags += ["--train_batch_size", 128, "--mlm_probability", 0.2, *SIZES]
+        flags += [word for name, value in BERT.items() for word in (f"--{name}", value)]
         flags += ["--item_features", "none", "--user_features", "none", "--exclude_seen", "--k", 10]
         out, peak_mb = run_child(sys.executable, HERE.parent / "train.py", *flags)
     return {"train_s": float(re.search(r"'train_runtime': '([\d.]+)'", out)[1]), "peak_mb": peak_mb}
