@@ -95,9 +95,6 @@ class DataCollatorForItemMasking:
             For the special tokens.
         mlm_probability (`float`, *optional*, defaults to 0.2):
             Chance of an item to be masked, in (0, 1].
-        final_mlm_probability (`float`, *optional*, defaults to `mlm_probability`):
-            The chance in the last epoch, to which it goes in equal steps. Many masks teach much at little cost, few
-            are what recommending is like.
         last_item_probability (`float`, *optional*, defaults to 0.1):
             Share of rows where the last items, and only they, are masked, as in recommending.
         last_items (`int`, *optional*, defaults to 1):
@@ -135,18 +132,13 @@ class DataCollatorForItemMasking:
     random_replace_prob: float = 0.0
     last_items: int = 1
     mlm: bool = True
-    final_mlm_probability: float | None = None
     seed: int = 0
-    # In shared memory, so that workers that live on see them change; epoch -1 is "not known".
+    # In shared memory, so that workers that live on see it change; -1 is "not known".
     epoch: torch.Tensor = field(default_factory=lambda: torch.tensor(-1).share_memory_(), repr=False)
-    progress: torch.Tensor = field(default_factory=lambda: torch.tensor(0.0).share_memory_(), repr=False)
 
     def __post_init__(self):
-        if self.final_mlm_probability is None:
-            self.final_mlm_probability = self.mlm_probability
-        for name in ("mlm_probability", "final_mlm_probability"):
-            if not 0 < getattr(self, name) <= 1:
-                raise DataError(f"{name} is {getattr(self, name)}; it must be in (0, 1].")
+        if not 0 < self.mlm_probability <= 1:
+            raise DataError(f"mlm_probability is {self.mlm_probability}; it must be in (0, 1].")
         for name in ("last_item_probability", "empty_history_probability", "mask_replace_prob", "random_replace_prob"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DataError(f"{name} is {getattr(self, name)}; it must be in [0, 1].")
@@ -159,10 +151,9 @@ class DataCollatorForItemMasking:
         if self.window not in ("last", "random"):
             raise DataError(f"window is {self.window!r}; it must be 'last' or 'random'.")
 
-    def set_epoch(self, epoch: int, progress: float = 0.0):
-        """Makes the draws those of this epoch, `progress` (from 0 to 1 in the last one) through the training."""
+    def set_epoch(self, epoch: int):
+        """Makes the draws those of this epoch."""
         self.epoch.fill_(epoch)
-        self.progress.fill_(progress)
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
         flat, total = _flatten([row["input_ids"] for row in features])
@@ -194,10 +185,9 @@ class DataCollatorForItemMasking:
             batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
             return _with_user_features(batch, features)
         uniform = keyed_uniform(keys, input_ids.shape[1], stream=1)
-        probability = self.mlm_probability + float(self.progress) * (self.final_mlm_probability - self.mlm_probability)
         # The lowest draw of a row is masked whatever it is: no row goes without a target.
         lowest = np.where(maskable, uniform, 2.0).argmin(1)[:, None]
-        masked = maskable & ((uniform < probability) | (columns == lowest))
+        masked = maskable & ((uniform < self.mlm_probability) | (columns == lowest))
         last = np.where(maskable, columns, -1).max(1)
         most = np.clip(np.minimum(self.last_items, length - 1), 1, None)
         in_last = maskable & (columns > (last - 1 - (draws[4] * most).astype(np.int64))[:, None])

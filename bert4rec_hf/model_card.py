@@ -72,8 +72,7 @@ def write_model_card(
     else:
         training = _sizes(model)
     if isinstance(collator, DataCollatorForItemMasking) and collator.mlm:
-        first, final = collator.mlm_probability, collator.final_mlm_probability
-        training["Mask probability"] = first if first == final else f"{first} to {final} in the last epoch"
+        training["Mask probability"] = collator.mlm_probability
         last = "item" if collator.last_items == 1 else f"1 to {collator.last_items} items"
         training[f"Rows that mask only the last {last}"] = collator.last_item_probability
     if training_args is not None:
@@ -103,7 +102,7 @@ def write_model_card(
         profile_item=profile and f', "profile": {profile}',
         profiles_argument=profile and f", [{profile}]",
         is_causal=all(member.config.is_causal for member in getattr(model, "members", [model])),
-        mask_probability=getattr(collator, "final_mlm_probability", 0.2),
+        mask_probability=getattr(collator, "mlm_probability", 0.2),
         data_table=_rows(data) + _picture(save_dir, DATA_REPORT, "What the log is like"),
         results=_results(evaluation) + (_picture(save_dir, MODEL_REPORT, "By window") if evaluation else ""),
         training_table=_rows(training),

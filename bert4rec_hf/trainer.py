@@ -79,11 +79,9 @@ class SetEpochCallback(TrainerCallback):
         self.trainer = trainer
 
     def on_epoch_begin(self, args, state, control, **kwargs):
-        epoch = int(state.epoch)
-        if isinstance(self.trainer.data_collator, DataCollatorForItemMasking):
-            self.trainer.data_collator.set_epoch(epoch, min(epoch / max(state.num_train_epochs - 1, 1), 1.0))
-        if self.trainer.train_sampler is not None:
-            self.trainer.train_sampler.set_epoch(epoch)
+        for part in (self.trainer.data_collator, self.trainer.train_sampler):
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(int(state.epoch))
 
 
 class TrimHeapCallback(TrainerCallback):

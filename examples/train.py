@@ -147,9 +147,6 @@ class MaskingArguments:
     """What is masked."""
 
     mlm_probability: float = field(default=0.2, metadata={"help": "Chance of an item to be masked."})
-    final_mlm_probability: float | None = field(
-        default=None, metadata={"help": "The same in the last epoch, if it is to change on the way there."}
-    )
     last_item_probability: float = field(
         default=0.1, metadata={"help": "Share of rows that mask only the last items."}
     )

@@ -73,14 +73,6 @@ def test_share_of_masked_items_is_the_mask_probability():
     assert abs(share - 0.3) < 0.006  # four standard errors of 100,000 draws
 
 
-def test_mask_probability_goes_to_its_final_value_with_the_progress():
-    collator = make_collator(mlm_probability=0.6, final_mlm_probability=0.2, last_item_probability=0.0)
-    for progress, expected in ((0.0, 0.6), (0.5, 0.4), (1.0, 0.2)):
-        collator.set_epoch(0, progress)
-        masked = collator(rows_of([100] * 400))["labels"] != -100
-        assert masked.float().mean().item() == pytest.approx(expected, abs=0.01)  # four standard errors
-
-
 def test_mask_probability_of_one_masks_everything():
     batch = make_collator(mlm_probability=1.0, last_item_probability=0)(rows_of([5, 3]))
     assert (batch["input_ids"][batch["attention_mask"] == 1] == MASK).all()
@@ -261,8 +253,6 @@ def test_histories_collator_pads_and_does_nothing_else():
     [
         {"mlm_probability": 0},
         {"mlm_probability": 1.1},
-        {"final_mlm_probability": 0},
-        {"last_items": 0},
         {"last_item_probability": -0.1},
         {"max_length": 1},
         {"window": "first"},

@@ -90,26 +90,6 @@ def test_batches_that_do_not_go_with_the_objective_are_refused(fitted, training,
         Bert4RecTrainer(model, arguments, data_collator=collator, teacher=teacher, **kwargs)
 
 
-def test_the_mask_probability_ends_in_the_last_epoch(fitted, training, tmp_path):
-    processor, _ = fitted
-    collator, progress = make_collator(processor, final_mlm_probability=0.5), []
-
-    class Watch(TrainerCallback):
-        def on_step_begin(self, *args, **kwargs):
-            progress.append(round(float(collator.progress), 3))
-
-    arguments = make_arguments(tmp_path, num_train_epochs=3, per_device_train_batch_size=len(training))
-    Bert4RecTrainer(
-        make_model(processor),
-        arguments,
-        train_dataset=training,
-        data_collator=collator,
-        processing_class=processor,
-        callbacks=[Watch()],
-    ).train()
-    assert progress == [0.0, 0.5, 1.0]
-
-
 @pytest.mark.parametrize("save_steps", [8, 11])  # at the end of an epoch, and within one
 def test_a_resumed_run_ends_like_one_that_was_never_interrupted(fitted, training, tmp_path, save_steps):
     def make_trainer(**kwargs):
