@@ -149,7 +149,7 @@ class Bert4RecConfig(_CheckpointConfig):
             Dropout after the embeddings and after each sub-layer.
         attention_probs_dropout_prob (`float`, *optional*, defaults to 0.0):
             Dropout of the attention weights. Off by default: on a CPU it keeps sdpa off its fast kernel.
-        max_position_embeddings (`int`, *optional*, defaults to 128):
+        max_position_embeddings (`int`, *optional*, defaults to 200):
             Longest sequence, the appended MASK included; at least 2.
         position_embedding_type (`str`, *optional*, defaults to `"rope"`):
             `"rope"`: the attention sees how far apart two items are (https://huggingface.co/papers/2104.09864), which
@@ -158,8 +158,8 @@ class Bert4RecConfig(_CheckpointConfig):
         rope_theta (`float`, *optional*, defaults to 500.0):
             Base of the rotary embedding's frequencies: the slowest turns once in 2 pi times as many items.
         initializer_range (`float`, *optional*, defaults to `0.5 / hidden_size**0.5`):
-            Standard deviation of the initial weights: BERT's 0.02 at its 768, and attention as sharp at other widths.
-            With 0.02 a narrow model takes several times as long to learn the order of items.
+            Standard deviation of the initial embeddings. That of a linear layer's weights is `in_features**-0.5`, with
+            which a narrow model learns the order of items sooner than with BERT's 0.02.
         layer_norm_eps (`float`, *optional*, defaults to 1e-12):
             Epsilon of the layer norms.
         is_causal (`bool`, *optional*, defaults to `False`):
@@ -215,7 +215,7 @@ class Bert4RecConfig(_CheckpointConfig):
     hidden_act: str = "gelu"
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.0
-    max_position_embeddings: int = 128
+    max_position_embeddings: int = 200
     position_embedding_type: str = "rope"
     rope_theta: float | int = 500.0
     initializer_range: float | int | None = None

@@ -104,7 +104,7 @@ class DataCollatorForItemMasking:
         empty_history_probability (`float`, *optional*, defaults to 0.05):
             Share of rows that become one masked item, drawn from the history, so that the model learns what users
             without history watch. Only where there are user features.
-        max_length (`int`, *optional*, defaults to 128):
+        max_length (`int`, *optional*, defaults to 200):
             Number of items of a row, at least 2.
         window (`str`, *optional*, defaults to `"last"`):
             Which items of a longer history: the `"last"`, or a `"random"` piece of it.
@@ -126,7 +126,7 @@ class DataCollatorForItemMasking:
     mlm_probability: float = 0.2
     last_item_probability: float = 0.1
     empty_history_probability: float = 0.05
-    max_length: int = 128
+    max_length: int = 200
     window: Literal["last", "random"] = "last"
     mask_replace_prob: float = 1.0
     random_replace_prob: float = 0.0

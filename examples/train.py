@@ -109,7 +109,7 @@ class ModelArguments:
         },
     )
     revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of init_from on the Hub."})
-    max_length: int = field(default=128, metadata={"help": "Longest sequence, the appended MASK included."})
+    max_length: int = field(default=200, metadata={"help": "Longest sequence, the appended MASK included."})
     hidden_size: int = field(default=128, metadata={"help": "Width of the encoder."})
     num_layers: int = field(default=2, metadata={"help": "Encoder layers."})
     num_head: int = field(default=4, metadata={"help": "Attention heads."})
@@ -165,9 +165,9 @@ class RunArguments:
 
     save_dir: str = field(metadata={"help": "Folder of the checkpoint; new or empty."})
     seed: int = field(default=1, metadata={"help": "Seed of everything random."})
-    epochs: float = field(default=100, metadata={"help": "Passes over the users."})
+    epochs: float = field(default=50, metadata={"help": "Passes over the users."})
     max_steps: int = field(default=-1, metadata={"help": "Steps, instead of epochs."})
-    train_batch_size: int = field(default=128, metadata={"help": "Users a step."})
+    train_batch_size: int = field(default=32, metadata={"help": "Users a step."})
     gradient_accumulation_steps: int = field(default=1, metadata={"help": "Batches a step."})
     learning_rate: float = field(default=2e-3, metadata={"help": "Peak learning rate of AdamW."})
     weight_decay: float = field(default=1e-2, metadata={"help": "Weight decay of AdamW."})

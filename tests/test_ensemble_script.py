@@ -38,7 +38,7 @@ QUICK = [
 MEMBERS = """
 - {}
 - {hidden_size: 32, mlm_probability: 0.5, item_features: none}
-- {seed: 9, norm_first: true, user_features: [age], keyword_max_length: 1}
+- {seed: 9, norm_first: false, user_features: [age], keyword_max_length: 1}
 """
 
 
@@ -71,7 +71,7 @@ def test_members_differ_as_they_should_and_vote_as_one(work_dir):
     model, processor = load_checkpoint(str(work_dir / "exps" / "ensemble"))
     assert type(model) is Bert4RecEnsembleForMaskedLM
     assert [member.hidden_size for member in model.config.members] == [16, 32, 16]
-    assert [member.norm_first for member in model.config.members] == [False, False, True]
+    assert [member.norm_first for member in model.config.members] == [True, True, False]
     assert [len(member.item_features) for member in model.config.members] == [3, 0, 3]
     assert processor.user_feature_names == ["sex", "age"] and processor.data["item_features"]
     for number, member in enumerate(model.members, start=1):
