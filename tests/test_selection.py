@@ -15,13 +15,13 @@ from bert4rec_hf.metrics.ranking.ranking import ranking_scores
 
 @pytest.fixture(scope="module")
 def pool(interactions, fitted):
-    """A model of chance and two that know something of the validation rows, each of other ones."""
+    """A model that is wrong and two that know something of the validation rows, each of other ones."""
     processor, split = fitted
     dataset = encode_evaluation(interactions, processor, split, "validation")
     members = [make_model(processor, initializer_range=0.4, num_hidden_layers=n).eval() for n in (1, 2, 3)]
-    members[0].decoder.bias.data.normal_(std=5.0)
     targets = np.concatenate(dataset["relevant"])
     targets = targets[targets < processor.vocab_size]
+    members[0].decoder.bias.data[targets] -= 20.0
     for part, member in enumerate(members[1:]):
         some = targets[targets % 2 == part]
         member.decoder.bias.data[some] += 2.0
