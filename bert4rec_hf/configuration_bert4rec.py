@@ -171,8 +171,8 @@ class Bert4RecConfig(_CheckpointConfig):
             Pre-LN with a final norm; `False` for BERT's post-LN.
         head_transform (`bool`, *optional*, defaults to `False`):
             BERT's dense layer, activation and norm before the projection onto the items.
-        head_item_features (`bool`, *optional*, defaults to `False`):
-            Project onto id embedding + pooled features instead of the id embedding alone.
+        head_item_features (`bool`, *optional*, defaults to `True`):
+            Project onto id embedding + pooled features, as at the input, instead of the id embedding alone.
         loss (`str`, *optional*, defaults to `"cross_entropy"`):
             `"cross_entropy"` over all items; for catalogues of hundreds of thousands `"sampled_softmax"` with logQ
             correction, or `"gbce"`, the generalised binary cross entropy of gSASRec
@@ -223,7 +223,7 @@ class Bert4RecConfig(_CheckpointConfig):
     is_causal: bool = False
     norm_first: bool = True
     head_transform: bool = False
-    head_item_features: bool = False
+    head_item_features: bool = True
     loss: str = "cross_entropy"
     num_negatives: int = 256
     negative_sampling: str = "uniform"

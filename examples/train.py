@@ -89,6 +89,7 @@ PRESETS = {
         "position_embedding_type": "absolute",
         "norm_first": False,
         "head_transform": True,
+        "head_item_features": False,
     },
 }
 
@@ -127,7 +128,7 @@ class ModelArguments:
     )
     norm_first: bool = field(default=True, metadata={"help": "Pre-LN instead of BERT's post-LN."})
     head_transform: bool = field(default=False, metadata={"help": "BERT's transform before the projection."})
-    head_item_features: bool = field(default=False, metadata={"help": "Item features in the output layer too."})
+    head_item_features: bool = field(default=True, metadata={"help": "Item features in the output layer too."})
     tie_word_embeddings: bool = field(default=True, metadata={"help": "Item embeddings as the output layer."})
     loss: Literal["cross_entropy", "sampled_softmax", "gbce"] = field(
         default="cross_entropy", metadata={"help": "Over all items, or over some for very large catalogues."}

@@ -29,7 +29,7 @@ def batch(fitted, training):
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{}, {"head_item_features": True}, {"loss": "sampled_softmax", "num_negatives": 5000}]
+    "kwargs", [{}, {"head_item_features": False}, {"loss": "sampled_softmax", "num_negatives": 5000}]
 )
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_loss_and_gradient_by_hand(fitted, batch, kwargs, temperature):

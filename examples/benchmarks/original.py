@@ -171,7 +171,8 @@ def measure(side: str, args: OriginalArguments) -> dict[str, float]:
     processor = fit_processor(interactions, Split("none"))
     sizes = {"hidden_size": args.hidden_size, "intermediate_size": 4 * args.hidden_size}
     sizes |= {"num_hidden_layers": args.num_layers, "num_attention_heads": args.num_head}
-    sizes |= {"position_embedding_type": "absolute", "norm_first": False, "head_transform": True}
+    sizes |= {"position_embedding_type": "absolute", "norm_first": False}
+    sizes |= {"head_transform": True, "head_item_features": False}
     config = Bert4RecConfig(**processor.config_kwargs(), **sizes, max_position_embeddings=args.max_length)
     model_class, train = SIDES[side]
     model = model_class(config)

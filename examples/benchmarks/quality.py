@@ -34,9 +34,9 @@ from bert4rec_hf.evaluation import MODEL
 HERE = Path(__file__).parent
 METRICS = ("recall@10", "ndcg@10")  # with one target a user, recall is the hit rate
 NO_FEATURES = " --item_features none --user_features none"
-INPUT = " --item_features keyword_name --user_features none"
+KEYWORDS = " --item_features keyword_name --user_features none"
 ALL_FEATURES = " --item_features genre_mid country keyword_name --user_features sex age"
-BOTH_ENDS = INPUT + " --head_item_features"
+INPUT_ONLY = " --head_item_features False"
 
 # Of each table the flags of all rows; of its rows their own, and which other row they are compared with.
 SHARED = "--do_eval --exclude_seen --k 10"
@@ -45,24 +45,29 @@ TABLES = {
         SHARED + NO_FEATURES + " --min_events 5 --max_length 200 --train_batch_size 32 --eval_steps 756",
         {
             "masked": ("--epochs 48 --learning_rate 3e-3 --dropout_prob 0.1", None),
-            "causal": ("--causal --epochs 40 --learning_rate 1e-3 --dropout_prob 0.2 --window random", "masked"),
+            "causal": (
+                "--causal --epochs 16 --learning_rate 2e-3 --dropout_prob 0.3 --window random",
+                "masked",
+            ),
         },
     ),
     "beauty": (
         SHARED + " --max_length 50 --train_batch_size 64 --learning_rate 2e-3 --dropout_prob 0.4 --eval_steps 700",
         {
-            "causal": ("--causal --epochs 10" + BOTH_ENDS, "causal_no_features"),
-            "causal_no_features": ("--causal --epochs 10" + NO_FEATURES, None),
+            "causal": ("--causal --epochs 12" + KEYWORDS, "causal_no_features"),
+            "causal_no_features": ("--causal --epochs 12" + NO_FEATURES, None),
+            "masked": ("--mlm_probability 0.4 --epochs 16" + KEYWORDS, "masked_no_features"),
+            "masked_no_features": ("--mlm_probability 0.4 --epochs 16" + NO_FEATURES, None),
         },
     ),
     "lastfm": (
         SHARED + " --max_length 50 --hidden_size 64 --num_head 2 --dropout_prob 0.3 --train_batch_size 16"
-        " --learning_rate 1e-3 --epochs 20 --eval_steps 207 --keyword_max_length 100",
+        " --learning_rate 2e-3 --epochs 15 --eval_steps 207 --keyword_max_length 100",
         {
-            "causal": ("--causal" + BOTH_ENDS, "causal_no_features"),
-            "causal_input": ("--causal" + INPUT, "causal_no_features"),
+            "causal": ("--causal" + KEYWORDS, "causal_no_features"),
+            "causal_input": ("--causal" + KEYWORDS + INPUT_ONLY, "causal_no_features"),
             "causal_no_features": ("--causal" + NO_FEATURES, None),
-            "masked": ("--mlm_probability 0.3" + BOTH_ENDS, "masked_no_features"),
+            "masked": ("--mlm_probability 0.3" + KEYWORDS, "masked_no_features"),
             "masked_no_features": ("--mlm_probability 0.3" + NO_FEATURES, None),
         },
     ),
@@ -76,8 +81,8 @@ TABLES = {
             "mask_0.6": ("--mlm_probability 0.6", "masked"),
             "layers_1": ("--num_layers 1", "masked"),
             "layers_4": ("--num_layers 4", "masked"),
-            "features_input": (ALL_FEATURES, "masked"),
-            "features": (ALL_FEATURES + " --head_item_features", "masked"),
+            "features_input": (ALL_FEATURES + INPUT_ONLY, "masked"),
+            "features": (ALL_FEATURES, "masked"),
         },
     ),
 }
@@ -166,9 +171,12 @@ def show(results: list[dict]):
     for result in results:
         cells = []
         for name in METRICS:
-            figure, spread = result["results"][name], np.std(result["by_seed"][name], ddof=1)
-            of_users = f" ({figure['interval'][0]:.4f} to {figure['interval'][1]:.4f})"
-            cells.append(f"{figure['mean']:.4f}" + (f" ± {spread:.4f}" if len(result["seeds"]) > 1 else of_users))
+            figure, of_seeds = result["results"][name], result["by_seed"][name]
+            if len(of_seeds) > 1:
+                spread = f"± {np.std(of_seeds, ddof=1):.4f}"
+            else:
+                spread = f"({figure['interval'][0]:.4f} to {figure['interval'][1]:.4f})"
+            cells.append(f"{figure['mean']:.4f} {spread}")
         lead = ""
         if "against" in result:
             figure = result["against"]["ndcg@10"]
