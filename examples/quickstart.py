@@ -25,11 +25,12 @@ def main():
     print(f"1. Making up a children's video service in {DATA_DIR}", flush=True)
     write_sample_data(DATA_DIR)
 
-    # 2. Train on what came before April, evaluate on April (a finished run is only evaluated again)
+    # 2. Train on what came before April, evaluate on all of April, so half of the rows mask the last 1 to 10 items at
+    # once (a finished run is only evaluated again)
     train(
         *("--data_dir", DATA_DIR, "--save_dir", MODEL_DIR, "--split", "temporal", "--cutoff", "2022-04-01"),
         *("--hidden_size", "64", "--num_head", "2", "--max_length", "64", "--mlm_probability", "0.3"),
-        *("--epochs", "40", "--train_batch_size", "32", "--learning_rate", "3e-3", "--k", "10", "25", "--resume"),
+        *("--last_item_probability", "0.5", "--last_items", "10", "--epochs", "25", "--k", "10", "25", "--resume"),
     )
 
     # 3. Load the checkpoint in a fresh process and recommend to two children what to watch next

@@ -32,6 +32,7 @@ from bert4rec_hf.evaluation import MODEL
 
 
 HERE = Path(__file__).parent
+PACKAGES = ("torch", "transformers", "datasets", "bert4rec_hf")
 METRICS = ("recall@10", "ndcg@10")  # with one target a user, recall is the hit rate
 NO_FEATURES = " --item_features none --user_features none"
 KEYWORDS = " --item_features keyword_name --user_features none"
@@ -97,20 +98,32 @@ def finished(folder: Path) -> bool:
     return (folder / "evaluation_users.parquet").exists()
 
 
-def train(flags: list[str], folder: Path):
+def legs_of(folder: Path, flags: str) -> list[dict]:
+    """What a run took until now: one leg, or those between its interruptions."""
+    file = Path(f"{folder}.json")
+    if not file.exists():
+        return []
+    record = json.loads(file.read_text())
+    if record["flags"] != flags:
+        raise DataError(f"{folder} was trained with other flags than this row has now; move it away.")
+    return record["legs"]
+
+
+def train(flags: str, data_dir: str, seed: int, folder: Path):
     """Runs train.py, or what is left of its run; how long that took on how many cores goes to a file beside it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, HERE.parent / "train.py", *flags, "--save_dir", folder, "--resume"]
-    legs = Path(f"{folder}.times.json")
-    before = json.loads(legs.read_text()) if legs.exists() else []
+    legs = legs_of(folder, flags)
+    where = ["--data_dir", data_dir, "--seed", str(seed), "--save_dir", str(folder), "--resume"]
     start = time.perf_counter()
     try:
         with open(f"{folder}.log", "a", encoding="utf-8") as log:
-            if subprocess.run([*map(str, command)], stdout=log, stderr=log).returncode:
+            command = [sys.executable, str(HERE.parent / "train.py"), *flags.split(), *where]
+            if subprocess.run(command, stdout=log, stderr=log).returncode:
                 raise DataError(f"{folder}.log says why this run failed.")
     finally:
         leg = {"seconds": round(time.perf_counter() - start), "threads": torch.get_num_threads()}
-        legs.write_text(json.dumps([*before, leg]))
+        leg |= {"date": str(date.today()), "versions": {name: version(name) for name in PACKAGES}}
+        Path(f"{folder}.json").write_text(json.dumps({"flags": flags, "legs": [*legs, leg]}))
 
 
 def users_of(folder: Path) -> np.ndarray:
@@ -131,27 +144,25 @@ def with_interval(values: np.ndarray) -> list[dict]:
 
 def summarize(table: str, row: str, seeds: list[int], save_dir: Path) -> dict | None:
     """A row's figures, of the seeds that are finished."""
+    flags = flags_of(table, row)
     folders = {seed: save_dir / table / f"{row}-{seed}" for seed in seeds}
     values = {seed: users_of(folder) for seed, folder in folders.items() if finished(folder)}
     if not values:
         return None
     config = json.loads((folders[next(iter(values))] / "config.json").read_text(encoding="utf-8"))
-    times = [json.loads(Path(f"{folders[seed]}.times.json").read_text()) for seed in values]
     means = np.stack([of_seed.mean(0) for of_seed in values.values()])
     result = {
         "table": table,
         "row": row,
-        "flags": flags_of(table, row),
+        "flags": flags,
         "seeds": [*values],
         "users": len(values[next(iter(values))]),
         "by_seed": {name: [round(float(mean), 5) for mean in of_metric] for name, of_metric in zip(METRICS, means.T)},
         "results": dict(zip(METRICS, with_interval(np.mean([*values.values()], axis=0)))),
-        "times": times,  # of each seed those of its legs, if it was interrupted
+        "legs": [legs_of(folders[seed], flags) for seed in values],
         "sizes": {name: config[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers")},
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("torch", "transformers", "datasets", "bert4rec_hf")},
         "python": platform.python_version(),
-        "date": str(date.today()),
     }
     other = TABLES[table][1][row][1]
     if other:
@@ -183,7 +194,7 @@ def show(results: list[dict]):
             low, high = figure["interval"]
             share = figure["mean"] / (result["results"]["ndcg@10"]["mean"] - figure["mean"])
             lead = f"{result['against']['row']}: {figure['mean']:+.4f} ({low:+.4f} to {high:+.4f}), {share:+.1%}"
-        legs = [leg for legs in result["times"] for leg in legs]
+        legs = [leg for legs in result["legs"] for leg in legs]
         minutes = sum(leg["seconds"] * leg["threads"] for leg in legs) / 60 / len(result["seeds"])
         print(f"| {result['row']} | {len(result['seeds'])} | {' | '.join(cells)} | {minutes:.0f} | {lead} |")
 
@@ -205,14 +216,15 @@ def main():
             folder = args.save_dir / args.table / f"{row}-{seed}"
             if not finished(folder):
                 print(f"{row}, seed {seed}: see {folder}.log", flush=True)
-                train([*flags_of(args.table, row).split(), "--data_dir", args.data_dir, "--seed", seed], folder)
+                train(flags_of(args.table, row), args.data_dir, seed, folder)
     results = [summarize(args.table, row, args.seeds, args.save_dir) for row in rows]
     show(results)
     if args.output_file:
         old = json.loads(args.output_file.read_text(encoding="utf-8")) if args.output_file.exists() else []
         new = {(result["table"], result["row"]) for result in results}
         kept = [result for result in old if (result["table"], result["row"]) not in new]
-        args.output_file.write_text(json.dumps(kept + results, indent=1), encoding="utf-8")
+        lines = ",\n".join(json.dumps(result) for result in kept + results)
+        args.output_file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
