@@ -158,8 +158,8 @@ class Bert4RecConfig(_CheckpointConfig):
         rope_theta (`float`, *optional*, defaults to 500.0):
             Base of the rotary embedding's frequencies: the slowest turns once in 2 pi times as many items.
         initializer_range (`float`, *optional*, defaults to `0.5 / hidden_size**0.5`):
-            Standard deviation of the initial embeddings. That of a linear layer's weights is `in_features**-0.5`, with
-            which a narrow model learns the order of items sooner than with BERT's 0.02.
+            Standard deviation of the initial embeddings. The weights of linear layers have LeCun's, about
+            `in_features**-0.5`, with which a narrow model learns the order of items sooner than with BERT's 0.02.
         layer_norm_eps (`float`, *optional*, defaults to 1e-12):
             Epsilon of the layer norms.
         is_causal (`bool`, *optional*, defaults to `False`):

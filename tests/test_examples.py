@@ -206,6 +206,8 @@ def test_a_preset_gives_defaults_that_a_file_and_flags_overrule(tmp_path, monkey
     assert (model.hidden_size, model.num_head, model.num_layers, model.intermediate_size) == (64, 2, 12, 3072)
     assert (args.learning_rate, args.train_batch_size, args.epochs) == (1.2e-4, 280, 3)
     assert masking.mlm_probability == 0.6 and data.keyword_max_length == 20
+    assert model.position_embedding_type == "absolute" and model.head_transform
+    assert not model.norm_first and not model.head_item_features
     with pytest.raises(SystemExit):
         train.parse(["--save_dir", "new", "--preset", "ai"])
     assert "invalid choice: 'ai'" in capsys.readouterr().err

@@ -60,6 +60,19 @@ def test_output_layer_is_the_item_embedding_after_save_and_load(model, tmp_path,
     assert torch.equal(loaded.get_input_embeddings().item_features, model.get_input_embeddings().item_features)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_initial_weights_of_layers_keep_the_variance_and_embeddings_have_their_range(config, tied):
+    config.tie_word_embeddings, config.initializer_range = tied, 0.05
+    model = Bert4RecForMaskedLM(config)
+    layers = [module for module in model.model.modules() if isinstance(module, torch.nn.Linear)]
+    assert len(layers) == 4 * config.num_hidden_layers
+    for layer in layers:
+        # transformers' lecun_normal_ widens by 1 / 0.88 for a truncation that it then does not make
+        assert 0.9 < layer.weight.std().item() * layer.in_features**0.5 < 1.25
+    for embedding in (model.get_input_embeddings(), model.decoder):
+        assert_close(embedding.weight.std().item(), 0.05, atol=0.005, rtol=0)
+
+
 def test_output_layer_is_its_own_when_not_tied(config):
     config.tie_word_embeddings = False
     model = Bert4RecForMaskedLM(config)
