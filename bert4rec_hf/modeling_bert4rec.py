@@ -218,7 +218,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             if (attention_mask[:, 1:] <= attention_mask[:, :-1]).all():
                 attention_mask = None  # no item looks at padding behind it, and sdpa is faster with no mask
         if is_causal:
-            mask = create_causal_mask(self.config, hidden_states, attention_mask, past_key_values=None)
+            mask = create_causal_mask(self.config, hidden_states, attention_mask, None)
         else:
             mask = create_bidirectional_mask(self.config, hidden_states, attention_mask, **kwargs)
         if of_rows and isinstance(mask, torch.Tensor) and mask.dtype == torch.bool and mask.device.type == "cpu":
