@@ -22,9 +22,11 @@ def pool(interactions, fitted):
     targets = np.concatenate(dataset["relevant"])
     targets = targets[targets < processor.vocab_size]
     members[0].decoder.bias.data[targets] -= 20.0
-    for part, member in enumerate(members[1:]):
-        some = targets[targets % 2 == part]
-        member.decoder.bias.data[some] += 2.0
+    items, counts = np.unique(targets, return_counts=True)
+    order = counts.argsort()[::-1]
+    for part, member in enumerate(members[1:]):  # every other one of the most frequent targets
+        some = order[part::2]
+        member.decoder.bias.data[items[some]] += 4 * torch.from_numpy(counts[some]).float().log()
     return members, processor, dataset
 
 
