@@ -19,7 +19,8 @@ class Split:
 
     - `none`: all rows train.
     - `leave_one_out`: of a user with n >= 3 events the first n - 2 train, the next is the validation target (history
-      n - 2), the last the test target (history n - 1). Users with fewer events only train.
+      n - 2), the last the test target (history n - 1). Users with fewer events only train. With `validation_users`
+      only so many of them, evenly spaced in the order of their ids, validate; the others train on their n - 1 events.
     - `temporal`: rows before `cutoff` train, rows from it on are the test targets of their users. The last
       `validation_days` before the cut-off validate instead of training.
     """
@@ -33,14 +34,18 @@ class Split:
     validation_days: int = field(
         default=0, metadata={"help": "Days before the cut-off that validate instead of training."}
     )
+    validation_users: int = field(
+        default=0, metadata={"help": "Users of leave_one_out that validate, the others train on that event; 0: all."}
+    )
 
     def __post_init__(self):
         if self.split not in ("none", "leave_one_out", "temporal"):
             raise DataError(f"split is {self.split!r}; it must be none, leave_one_out or temporal.")
         if self.split == "temporal":
             self.cutoff_day()
-        if self.validation_days < 0:
-            raise DataError(f"validation_days is {self.validation_days}; it must be at least 0.")
+        for name in ("validation_days", "validation_users"):
+            if getattr(self, name) < 0:
+                raise DataError(f"{name} is {getattr(self, name)}; it must be at least 0.")
 
     def cutoff_day(self) -> int:
         """The cut-off in days since 1970-01-01."""
@@ -56,9 +61,14 @@ class Split:
         if self.split == "leave_one_out":
             events = np.bincount(interactions.user, minlength=len(interactions.user_ids))
             newer = (np.cumsum(events)[interactions.user] - 1) - np.arange(len(interactions))
-            held_out = events[interactions.user] >= 3
-            rows["test"] = held_out & (newer == 0)
-            rows["validation"] = held_out & (newer == 1)
+            held_out = events >= 3
+            validates = held_out.copy()
+            if 0 < self.validation_users < held_out.sum():
+                validates[:] = False
+                users = np.flatnonzero(held_out)
+                validates[users[np.arange(self.validation_users) * len(users) // self.validation_users]] = True
+            rows["test"] = held_out[interactions.user] & (newer == 0)
+            rows["validation"] = validates[interactions.user] & (newer == 1)
         elif self.split == "temporal":
             rows["test"] = interactions.day >= self.cutoff_day()
             rows["validation"] = ~rows["test"] & (interactions.day >= self.cutoff_day() - self.validation_days)
@@ -68,7 +78,7 @@ class Split:
     def __str__(self) -> str:
         if self.split == "temporal":
             return f"temporal, cut-off {self.cutoff}, {self.validation_days} validation days"
-        return self.split
+        return self.split + f", {self.validation_users} validation users" * bool(self.validation_users)
 
 
 @dataclass(frozen=True)

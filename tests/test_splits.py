@@ -25,6 +25,25 @@ def test_leave_one_out_holds_out_the_last_two_events_of_each_user():
     assert rows["test"] == [0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
 
 
+def test_some_users_validate_and_the_others_train_on_that_event():
+    interactions = make_interactions([0] * 4 + [1] * 2 + [2] * 3 + [3] * 3 + [4] * 3)
+    split = Split("leave_one_out", validation_users=2)
+    rows = {name: mask.astype(int).tolist() for name, mask in split.rows(interactions).items()}
+    assert rows["validation"] == [0, 0, 1, 0] + [0, 0] + [0, 0, 0] + [0, 1, 0] + [
+        0,
+        0,
+        0,
+    ]  # users 0 and 3 of 0, 2, 3, 4
+    assert rows["train"] == [1, 1, 0, 0] + [1, 1] + [1, 1, 0] + [1, 0, 0] + [1, 1, 0]
+    assert rows["test"] == Split("leave_one_out").rows(interactions)["test"].astype(int).tolist()
+    history, _ = history_and_targets(interactions, split, "test")
+    assert history.tolist() == [not test for test in rows["test"]]
+    for everyone in (4, 9):
+        everyone = Split("leave_one_out", validation_users=everyone).rows(interactions)
+        assert (everyone["validation"] == Split("leave_one_out").rows(interactions)["validation"]).all()
+    assert str(split) == "leave_one_out, 2 validation users"
+
+
 def test_history_ends_where_the_targets_begin():
     interactions, split = make_interactions([0] * 5), Split("leave_one_out")
     history, targets = history_and_targets(interactions, split, "validation")
@@ -47,9 +66,9 @@ def test_temporal_split_cuts_at_midnight_before_the_day():
     st.sampled_from(["none", "leave_one_out", "temporal"]),
     st.integers(0, 3),
 )
-def test_every_row_is_in_one_part_and_nothing_trains_after_what_it_is_tested_on(rows, name, validation_days):
+def test_every_row_is_in_one_part_and_nothing_trains_after_what_it_is_tested_on(rows, name, validation):
     rows = sorted(rows)
-    split = Split(name, "1970-01-06", validation_days)
+    split = Split(name, "1970-01-06", validation, validation)
     interactions = make_interactions([user for user, _ in rows], days=[day for _, day in rows])
     try:
         parts = split.rows(interactions)
@@ -81,6 +100,7 @@ def test_k_core_looks_at_training_rows_until_nothing_changes():
         (lambda: Split("temporal", "April"), "not 'April'"),
         (lambda: Split("random"), "split is 'random'"),
         (lambda: Split("temporal", "2022-04-01", -1), "validation_days is -1"),
+        (lambda: Split(validation_users=-1), "validation_users is -1"),
         (lambda: training_rows(make_interactions([0]), Split("temporal", "1960-01-01")), "runs from 1970-01-01"),
         (lambda: k_core(make_interactions([0, 1]), np.ones(2, dtype=bool), 2), "nobody is left"),
     ],
