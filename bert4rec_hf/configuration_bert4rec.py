@@ -173,6 +173,10 @@ class Bert4RecConfig(_CheckpointConfig):
             BERT's dense layer, activation and norm before the projection onto the items.
         head_item_features (`bool`, *optional*, defaults to `True`):
             Project onto id embedding + pooled features, as at the input, instead of the id embedding alone.
+        repeat_prior (`bool`, *optional*, defaults to `False`):
+            Predict by a learnt mixture of the softmax over all items and the user's own history, by count and recency
+            (as in RepeatNet, https://doi.org/10.1609/aaai.v33i01.33014830), for what is watched again and again. Needs
+            the loss `"cross_entropy"`.
         loss (`str`, *optional*, defaults to `"cross_entropy"`):
             `"cross_entropy"` over all items; for catalogues of hundreds of thousands `"sampled_softmax"` with logQ
             correction, or `"gbce"`, the generalised binary cross entropy of gSASRec
@@ -224,6 +228,7 @@ class Bert4RecConfig(_CheckpointConfig):
     norm_first: bool = True
     head_transform: bool = False
     head_item_features: bool = True
+    repeat_prior: bool = False
     loss: str = "cross_entropy"
     num_negatives: int = 256
     negative_sampling: str = "uniform"
@@ -274,6 +279,8 @@ class Bert4RecConfig(_CheckpointConfig):
             raise ValueError(f"hidden_act is {self.hidden_act!r}; it must be one of {', '.join(ACT2FN)}.")
         for name in ("position_embedding_type", "loss", "negative_sampling"):
             _check_choice(self, name)
+        if self.repeat_prior and self.loss != "cross_entropy":
+            raise ValueError(f"repeat_prior needs the loss cross_entropy, not {self.loss}.")
         if not 0 <= self.gbce_t <= 1:
             raise ValueError(f"gbce_t is {self.gbce_t}; it must be in [0, 1].")
 

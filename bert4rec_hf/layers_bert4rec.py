@@ -245,6 +245,35 @@ class Bert4RecLayer(GradientCheckpointingLayer):
         return self.mlp_norm(self.dropout(self.mlp(hidden_states), hidden_states))
 
 
+class Bert4RecRepeatPrior(nn.Linear):
+    """
+    What of a user's next item is a repetition: the share of the user's own history beside that of the softmax over all
+    items, learnt and depending on the state (the repeat mode of RepeatNet, https://doi.org/10.1609/aaai.v33i01.33014830).
+    An event of the history counts `age**-decay`, with a decay that depends on the state too: at 0, where it starts, an
+    item counts as often as it was watched.
+    """
+
+    def __init__(self, config: Bert4RecConfig):
+        super().__init__(config.hidden_size, 2)
+
+    def forward(self, hidden_states: torch.Tensor, ages: torch.LongTensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Args:
+            hidden_states (`torch.Tensor` of shape `(num_states, hidden_size)`): where an item is predicted.
+            ages (`torch.LongTensor` of shape `(num_states, num_events)`): how many events before that each of the
+                history is, 1 or more; 0 for what is none.
+
+        Returns:
+            The log of the softmax's share, `(num_states,)`, and the shares of the events, `(num_states, num_events)`.
+            Without history all is the softmax's.
+        """
+        gate, decay = super().forward(hidden_states).float().unbind(-1)
+        counts, lowest = ages > 0, torch.finfo(gate.dtype).min
+        weights = (-decay[:, None] * ages.clamp(min=1).log()).masked_fill(~counts, lowest).softmax(-1)
+        gate = gate.masked_fill(~counts.any(-1), lowest)
+        return nn.functional.logsigmoid(-gate), weights * counts * gate.sigmoid()[:, None]
+
+
 def take_positions(states: torch.Tensor, positions: torch.LongTensor) -> torch.Tensor:
     """Of states `(batch_size, sequence_length, width)` those at positions `(batch_size, num_positions)` of a row."""
     return states.gather(1, positions[..., None].expand(-1, -1, states.shape[2]))

@@ -21,11 +21,20 @@ from .layers_bert4rec import (
     Bert4RecEmbeddings,
     Bert4RecItemEmbeddings,
     Bert4RecLayer,
+    Bert4RecRepeatPrior,
     rotary_position_embeddings,
     take_positions,
 )
 from .loss_bert4rec import draw_negatives, gbce_beta, gbce_loss, sampled_softmax_loss
-from .ranking_bert4rec import Bert4RecRecommendationOutput, RecommendationMixin, as_lists, stream_top_k
+from .ranking_bert4rec import (
+    Bert4RecRecommendationOutput,
+    RecommendationMixin,
+    add_history,
+    as_lists,
+    first_of_each,
+    log_of_shares,
+    stream_top_k,
+)
 
 
 # Beyond so many items `recommend` never holds the scores of all of them.
@@ -75,7 +84,7 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         if isinstance(module, nn.Linear) and module is not getattr(self, "decoder", None):  # that is an embedding
-            init.lecun_normal_(module.weight)
+            (init.zeros_ if isinstance(module, Bert4RecRepeatPrior) else init.lecun_normal_)(module.weight)
         if isinstance(module, nn.EmbeddingBag):
             init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
             if not getattr(module.weight, "_is_hf_initialized", False):
@@ -128,7 +137,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
     """The BERT4Rec encoder, without a head: histories to hidden states."""
 
     _auto_class = "AutoModel"
-    _keys_to_ignore_on_load_unexpected = [r"^head\.", r"^decoder\."]
+    _keys_to_ignore_on_load_unexpected = [r"^head\.", r"^decoder\.", r"^repeat_prior\."]
 
     def __init__(self, config: Bert4RecConfig):
         super().__init__(config)
@@ -289,6 +298,7 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         self.model = Bert4RecModel(config)
         self.head = Bert4RecHeadTransform(config) if config.head_transform else nn.Identity()
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.repeat_prior = Bert4RecRepeatPrior(config) if config.repeat_prior else None
         if config.samples_by_counts:
             self.register_buffer("item_counts", torch.ones(config.vocab_size, dtype=torch.int64))
         self.post_init()
@@ -378,8 +388,15 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
                 (https://huggingface.co/papers/1503.02531).
 
         The other arguments are those of [`Bert4RecModel.forward`]; without `labels`, `logits` have shape
-        `(batch_size, sequence_length, vocab_size)`.
+        `(batch_size, sequence_length, vocab_size)`. With `config.repeat_prior` they are log-probabilities; the history
+        of a position is what `input_ids` show beside it, or before it if the model is causal.
+
+        Raises:
+            `ValueError`: if a model with a repeat prior gets `inputs_embeds` or a teacher.
         """
+        if self.repeat_prior is not None and (input_ids is None or teacher_ids is not None):
+            raise ValueError("a model with a repeat prior needs input_ids, and learns from no teacher.")
+        history_ids = input_ids
         positions = sample = None
         if labels is not None:
             positions, places, labels = find_labels(labels)
@@ -405,10 +422,20 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         loss = logits = None
         if labels is None:
             logits = self.project(hidden_states)
+            if self.repeat_prior is not None:
+                places = torch.arange(input_ids.numel(), device=input_ids.device)
+                history = self.histories_at(places, input_ids, attention_mask)
+                log_probs = logits.float().log_softmax(-1).flatten(0, 1)
+                logits = self.mix(log_probs, hidden_states.flatten(0, 1), *history).view(logits.shape)
         else:
             hidden_states = take_positions(hidden_states, positions) if record else hidden_states
-            hidden_states = self.head(hidden_states.flatten(0, 1)[places])
-            loss = self.sampled_loss(hidden_states, **sample) if sample else self.exact_loss(hidden_states, labels)
+            hidden_states = hidden_states.flatten(0, 1)[places]
+            history = self.histories_at(places, history_ids, attention_mask, positions)
+            if self.repeat_prior is not None:
+                loss = self.mixture_loss(hidden_states, labels, *history)
+            else:
+                hidden_states = self.head(hidden_states)
+                loss = self.sampled_loss(hidden_states, **sample) if sample else self.exact_loss(hidden_states, labels)
             if teacher_ids is not None:
                 # The cross entropy with a distribution is that with the label and its logit's lead over the mean.
                 same = sample is None and temperature == 1
@@ -426,9 +453,9 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         return nn.functional.linear(self.head(hidden_states), self.output_weight(), self.decoder.bias)
 
     def exact_loss(
-        self, hidden_states: torch.Tensor, labels: torch.LongTensor, temperature: float = 1.0
+        self, hidden_states: torch.Tensor, labels: torch.LongTensor, temperature: float = 1.0, reduction: str = "sum"
     ) -> torch.Tensor:
-        """The sum of the cross entropy over all items: of states `(num_labels, hidden_size)` after the head."""
+        """The cross entropy over all items: of states `(num_labels, hidden_size)` after the head."""
         # Few rows at once reread the items too often, many do not stay in a CPU's cache.
         on_cpu = hidden_states.device.type == "cpu"
         chunk = 256 if on_cpu else min(4096, max(256, 2**28 // self.config.vocab_size))
@@ -437,9 +464,66 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
             self.output_weight(),
             labels,
             linear_bias=self.decoder.bias / temperature,
-            reduction="sum",
+            reduction=reduction,
             options=nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None),
         )
+
+    def histories_at(
+        self,
+        places: torch.LongTensor,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        positions: torch.LongTensor | None = None,
+    ) -> tuple[torch.LongTensor, ...]:
+        """
+        What a repeat prior sees where items are predicted; nothing if there is none.
+
+        Args:
+            places (`torch.LongTensor` of shape `(num_states,)`): into the flattened `positions`.
+            positions (`torch.LongTensor` of shape `(batch_size, num_positions)`, *optional*): columns, all by default.
+
+        Returns:
+            The items of the rows, and how many events away each is, 0 if it does not count: the predicted item itself,
+            what is masked and, of a causal model, what comes later; both `(num_states, sequence_length)`.
+        """
+        if self.repeat_prior is None:
+            return ()
+        columns = torch.arange(input_ids.shape[1], device=input_ids.device)
+        if positions is None:
+            positions = columns.expand(len(input_ids), -1)
+        rows, wanted = places.div(positions.shape[1], rounding_mode="floor"), positions.flatten()[places]
+        ages = wanted[:, None] - columns
+        ages = (ages + 1).clamp(min=0) if self.config.is_causal else ages.abs()  # a causal input is the item before
+        item_ids = self.seen_items(input_ids, attention_mask if getattr(attention_mask, "ndim", 0) == 2 else None)
+        return item_ids[rows], ages.masked_fill(~self.are_items(item_ids)[rows], 0)
+
+    def are_items(self, input_ids: torch.LongTensor) -> torch.BoolTensor:
+        return torch.stack([input_ids != special_id for special_id in self.special_ids]).all(0)
+
+    def mix(
+        self,
+        log_probs: torch.Tensor,
+        hidden_states: torch.Tensor,
+        history_ids: torch.LongTensor,
+        ages: torch.LongTensor,
+    ) -> torch.Tensor:
+        """The softmax's `log_probs` `(num_states, vocab_size)` and the repeat prior's, by their shares."""
+        share, shares = self.repeat_prior(hidden_states, ages)
+        log_probs = log_probs + share[:, None]
+        return log_probs.scatter(1, history_ids, add_history(log_probs.gather(1, history_ids), history_ids, shares))
+
+    def mixture_loss(
+        self,
+        hidden_states: torch.Tensor,
+        labels: torch.LongTensor,
+        history_ids: torch.LongTensor,
+        ages: torch.LongTensor,
+    ) -> torch.Tensor:
+        """The sum of the cross entropy of what [`~Bert4RecForMaskedLM.mix`] gives, for the labels alone."""
+        losses = self.exact_loss(self.head(hidden_states), labels, reduction="none").float()
+        share, shares = self.repeat_prior(hidden_states, ages)
+        repeated = (shares * (history_ids == labels[:, None])).sum(1)
+        return -torch.logaddexp(share - losses, log_of_shares(repeated)).sum()
 
     def teacher_lead(
         self,
@@ -489,24 +573,37 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
     ) -> torch.Tensor:
-        return self.log_probabilities(self.next_item_states(input_ids, attention_mask, user_features))
+        return self.log_probabilities(*self.next_item_states(input_ids, attention_mask, user_features))
 
-    def log_probabilities(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """States `(num_states, hidden_size)` to log-probabilities `(num_states, vocab_size)`; see `score`."""
+    def log_probabilities(self, hidden_states: torch.Tensor, *history: torch.LongTensor) -> torch.Tensor:
+        """
+        States `(num_states, hidden_size)`, with a repeat prior also the `history_ids` and `ages` of
+        [`~Bert4RecForMaskedLM.mix`], to log-probabilities `(num_states, vocab_size)`; see `score`.
+        """
         logits = self.project(hidden_states).float()
         for special_id in self.special_ids:  # a list of them would have to be sent to the device
             logits[:, special_id] = -torch.inf
-        return logits.log_softmax(-1)
+        log_probs = logits.log_softmax(-1)
+        return self.mix(log_probs, hidden_states, *history) if history else log_probs
 
     def next_item_states(
         self,
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
-    ) -> torch.Tensor:
-        """The encoder's states `(batch_size, hidden_size)` where what comes next is predicted; see `score`."""
+    ) -> tuple[torch.Tensor, ...]:
+        """
+        What [`~Bert4RecForMaskedLM.log_probabilities`] takes: the encoder's states `(batch_size, hidden_size)` where
+        what comes next is predicted, and what a repeat prior sees there: the whole history.
+        """
+        history = ()
+        if self.repeat_prior is not None:
+            item_ids = self.seen_items(input_ids, attention_mask)
+            ages = positions_from_the_newest(item_ids != self.config.pad_token_id) + 1
+            history = item_ids, ages.masked_fill(~self.are_items(item_ids), 0)
         input_ids, attention_mask, last = self.add_mask(input_ids, attention_mask)
-        return self.model(input_ids, attention_mask, user_features=user_features, output_positions=last)[0][:, 0]
+        outputs = self.model(input_ids, attention_mask, user_features=user_features, output_positions=last)
+        return outputs[0][:, 0], *history
 
     def add_mask(
         self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None
@@ -549,10 +646,26 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
             filters = (k, exclude_seen, candidate_ids, allow_fewer)
             return super().recommend(input_ids, attention_mask, user_features, *filters)
         seen_ids = self.seen_items(input_ids, attention_mask) if exclude_seen else None
-        hidden_states = self.head(self.next_item_states(input_ids, attention_mask, user_features))
-        output_layer = (self.output_weight(), self.decoder.bias)
-        top = stream_top_k(hidden_states, *output_layer, k, self.special_ids, seen_ids, candidate_ids)
-        return as_lists(*top, k, allow_fewer)
+        states, *history = self.next_item_states(input_ids, attention_mask, user_features)
+        hidden_states, weight, bias = self.head(states), self.output_weight(), self.decoder.bias
+        # With a repeat prior the order of what is new is the softmax's; the history is added to it.
+        left_out = history[0] if history else seen_ids
+        values, item_ids, normalizer = stream_top_k(
+            hidden_states, weight, bias, k, self.special_ids, left_out, candidate_ids
+        )
+        if history:
+            history_ids, ages = history
+            share, shares = self.repeat_prior(states, ages)
+            values = values + share[:, None]
+            if not exclude_seen:
+                log_probs = (weight[history_ids] @ hidden_states[..., None])[..., 0] + bias[history_ids] - normalizer
+                repeated = add_history(log_probs + share[:, None], history_ids, shares)
+                listed = first_of_each(history_ids, candidate_ids) & (ages > 0)
+                repeated = repeated.masked_fill(~listed, -torch.inf)
+                values = torch.cat([values, repeated], 1)
+                values, places = values.topk(min(k, values.shape[1]))
+                item_ids = torch.cat([item_ids, history_ids], 1).gather(1, places)
+        return as_lists(values, item_ids, k, allow_fewer)
 
 
 __all__ = ["Bert4RecForMaskedLM", "Bert4RecModel", "Bert4RecPreTrainedModel", "Bert4RecRecommendationOutput"]

@@ -110,18 +110,20 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         columns = [names.index(feature["name"]) for feature in member.config.user_features]
         return user_features[:, columns]
 
-    def pieces(self, states: torch.Tensor, scores_at_once: int = 250_000) -> tuple[torch.Tensor, ...]:
+    def pieces(self, *states: torch.Tensor, scores_at_once: int = 250_000) -> Iterator[tuple[torch.Tensor, ...]]:
         """Few rows at a time, so that what exists besides the result of a vote stays small."""
-        return states.split(max(1, scores_at_once // self.config.vocab_size))
+        return zip(*(part.split(max(1, scores_at_once // self.config.vocab_size)) for part in states))
 
     @torch.no_grad()
-    def vote(self, states: Sequence[torch.Tensor], scores_at_once: int = 250_000) -> Iterator[torch.Tensor]:
+    def vote(
+        self, states: Sequence[tuple[torch.Tensor, ...]], scores_at_once: int = 250_000
+    ) -> Iterator[torch.Tensor]:
         """
-        The members' states, each `(num_states, its hidden_size)`, to the [`~Bert4RecEnsembleForMaskedLM.pieces`] of
-        `(num_states, vocab_size)` log-probabilities.
+        What each member's [`~Bert4RecForMaskedLM.log_probabilities`] takes of `num_states` states to the
+        [`~Bert4RecEnsembleForMaskedLM.pieces`] of `(num_states, vocab_size)` log-probabilities.
         """
         weights = self.config.weights or [1.0] * len(self.members)
-        for rows in zip(*(self.pieces(state, scores_at_once) for state in states)):
+        for rows in zip(*(self.pieces(*state, scores_at_once=scores_at_once) for state in states)):
             total = 0
             for weight, ballot in zip(weights, self.ballots(rows)):
                 total = ballot.mul_(weight / sum(weights)).add_(total)
@@ -130,10 +132,10 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
             yield (total if self.config.voting == "probability" else total.log_softmax(-1)).float()
 
     @torch.no_grad()
-    def ballots(self, states: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """What each member casts, by its states `(num_states, its hidden_size)`: `(num_states, vocab_size)`."""
+    def ballots(self, states: Sequence[tuple[torch.Tensor, ...]]) -> Iterator[torch.Tensor]:
+        """What each member casts, by what its `log_probabilities` takes: `(num_states, vocab_size)`."""
         for member, state in zip(self.members, states):
-            log_probs = member.log_probabilities(state)
+            log_probs = member.log_probabilities(*state)
             # Doubles, so that neither a small probability nor the order of the members is lost; ranks need none.
             needs_doubles = self.config.voting != "reciprocal_rank" and log_probs.device.type != "mps"
             ballot = log_probs.to(torch.float64 if needs_doubles else torch.float32, copy=True)
@@ -175,12 +177,11 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
                 for member in self.members
             ]
             return MaskedLMOutput(loss=torch.stack(losses).mean())
-        states = [
-            member.model(input_ids, attention_mask, position_ids, self.features_of(member, user_features))[0]
-            for member in self.members
-        ]
-        logits = torch.cat([*self.vote([state.flatten(0, 1) for state in states])])
-        return MaskedLMOutput(logits=logits.view(*input_ids.shape, -1))
+        places, states = torch.arange(input_ids.numel(), device=input_ids.device), []
+        for member in self.members:
+            state = member.model(input_ids, attention_mask, position_ids, self.features_of(member, user_features))[0]
+            states.append((state.flatten(0, 1), *member.histories_at(places, input_ids, attention_mask)))
+        return MaskedLMOutput(logits=torch.cat([*self.vote(states)]).view(*input_ids.shape, -1))
 
     @torch.no_grad()
     def score(
@@ -191,7 +192,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     ) -> torch.Tensor:
         states = self.next_item_states(input_ids, attention_mask, user_features)
         scores = torch.empty(len(input_ids), self.config.vocab_size, device=input_ids.device)
-        for rows, voted in zip(self.pieces(scores), self.vote(states)):
+        for (rows,), voted in zip(self.pieces(scores), self.vote(states)):
             rows.copy_(voted)
         return scores
 
@@ -200,8 +201,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
-    ) -> list[torch.Tensor]:
-        """The states of [`~Bert4RecForMaskedLM.next_item_states`] of each member, `(batch_size, its hidden_size)`."""
+    ) -> list[tuple[torch.Tensor, ...]]:
+        """[`~Bert4RecForMaskedLM.next_item_states`] of each member."""
         return [
             member.next_item_states(input_ids, attention_mask, self.features_of(member, user_features))
             for member in self.members
@@ -222,15 +223,15 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         items that the ensemble deems most likely at each labelled position, and their probabilities among each other.
         """
         positions, places, _ = find_labels(labels)
-        states = [
-            member.model(
+        states = []
+        for member in self.members:
+            state = member.model(
                 input_ids,
                 attention_mask,
                 user_features=self.features_of(member, user_features),
                 output_positions=positions,
             )[0].flatten(0, 1)[places]
-            for member in self.members
-        ]
+            states.append((state, *member.histories_at(places, input_ids, attention_mask, positions)))
         num_items = min(num_items, self.config.vocab_size - 3)
         top = [voted.topk(num_items) for voted in self.vote(states, 1_000_000)]
         if not top:

@@ -155,7 +155,7 @@ def stream_top_k(
     normalize: bool = True,
     chunk_size: int = 4096,
     group_size: int = 64,
-) -> tuple[torch.Tensor, torch.LongTensor]:
+) -> tuple[torch.Tensor, torch.LongTensor, torch.Tensor]:
     """
     The top-k of `states @ weight.T + bias`, of which never more than a chunk exists: of each group of items only the
     greatest logit is kept, and the `k` best groups, in which the `k` best items are, are multiplied out again.
@@ -179,8 +179,8 @@ def stream_top_k(
             Items that are projected at once, few enough to stay in a cache, a multiple of the items of a group.
 
     Returns:
-        `tuple[torch.Tensor, torch.LongTensor]`: values and item ids, both `(batch_size, k)`, best first; `-inf` where
-        nothing is left.
+        `tuple[torch.Tensor, torch.LongTensor, torch.Tensor]`: values and item ids, both `(batch_size, k)`, best first;
+        `-inf` where nothing is left. Last what was subtracted of the logits, `(batch_size, 1)`.
 
     Raises:
         `ValueError`: if `k` is below 1.
@@ -223,8 +223,39 @@ def stream_top_k(
     pairs = zip(item_ids.split(rows), states.split(rows))
     logits = torch.cat([torch.bmm(weight[ids], state[..., None])[..., 0] + bias[ids] for ids, state in pairs]).float()
     values, places = logits.masked_fill(left_out, -torch.inf).topk(min(k, len(weight), item_ids.shape[1]))
-    values = values - torch.stack(normalizers, 1).logsumexp(1, keepdim=True) if normalize else values
-    return values, item_ids.gather(1, places)
+    normalizer = (
+        torch.stack(normalizers, 1).logsumexp(1, keepdim=True) if normalize else values.new_zeros(len(values), 1)
+    )
+    return values - normalizer, item_ids.gather(1, places), normalizer
+
+
+def add_history(log_probs: torch.Tensor, item_ids: torch.LongTensor, shares: torch.Tensor) -> torch.Tensor:
+    """
+    Adds to what a softmax gives the items of a history the shares of all events of the same item.
+
+    Args:
+        log_probs (`torch.Tensor` of shape `(num_states, num_events)`): of the item of each event.
+        item_ids, shares (`torch.Tensor` of shape `(num_states, num_events)`): the events.
+    """
+    rows = torch.arange(len(item_ids), device=item_ids.device)[:, None]
+    keys, places = (
+        (rows * (item_ids.max() + 1 if item_ids.numel() else 1) + item_ids).flatten().unique(return_inverse=True)
+    )
+    shares = shares.new_zeros(len(keys)).index_add_(0, places, shares.flatten())[places].view_as(shares)
+    return torch.logaddexp(log_probs, log_of_shares(shares))
+
+
+def log_of_shares(shares: torch.Tensor) -> torch.Tensor:
+    """The logarithm, whose gradient is 0 and not NaN where a share is 0."""
+    return torch.where(shares > 0, shares, 1.0).log().masked_fill(shares <= 0, -torch.inf)
+
+
+def first_of_each(item_ids: torch.LongTensor, candidate_ids: torch.LongTensor | None = None) -> torch.BoolTensor:
+    """Where in `(batch_size, num_events)` an item, if it is a candidate, is the first of its row."""
+    items, order = item_ids.sort(dim=1, stable=True)
+    first = nn.functional.pad(items[:, 1:] != items[:, :-1], (1, 0), value=True)[:, : items.shape[1]]
+    first = torch.zeros_like(first).scatter(1, order, first)
+    return first if candidate_ids is None else first & _contains(candidate_ids.expand(len(item_ids), -1), item_ids)
 
 
 def _places(ids: torch.LongTensor | None, starts: range) -> list[tuple[torch.Tensor, torch.Tensor]] | None:

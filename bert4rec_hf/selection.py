@@ -45,8 +45,8 @@ def select_members(
     description = "asking the members" if progress else None
     for users, inputs in batches_of(dataset, processor, batch_size, ensemble.device, description):
         states = ensemble.next_item_states(**inputs)
-        pieces = [ensemble.pieces(part) for part in (torch.from_numpy(users), inputs["input_ids"], *states)]
-        for rows, seen_ids, *chunk in zip(*pieces):
+        asked = ensemble.pieces(torch.from_numpy(users), inputs["input_ids"])
+        for (rows, seen_ids), *chunk in zip(asked, *(ensemble.pieces(*state) for state in states)):
             rows = rows.numpy()
             cast = torch.stack([*ensemble.ballots(chunk)])
             best = rank_items(cast.amax(0), seen_ids, num_candidates, exclude_seen, allow_fewer=True)

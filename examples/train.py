@@ -62,6 +62,7 @@ SIZES = {
     "norm_first": "norm_first",
     "head_transform": "head_transform",
     "head_item_features": "head_item_features",
+    "repeat_prior": "repeat_prior",
     "tie_word_embeddings": "tie_word_embeddings",
     "loss": "loss",
     "num_negatives": "num_negatives",
@@ -129,6 +130,9 @@ class ModelArguments:
     norm_first: bool = field(default=True, metadata={"help": "Pre-LN instead of BERT's post-LN."})
     head_transform: bool = field(default=False, metadata={"help": "BERT's transform before the projection."})
     head_item_features: bool = field(default=True, metadata={"help": "Item features in the output layer too."})
+    repeat_prior: bool = field(
+        default=False, metadata={"help": "Add a learnt share of the user's own history, by count and recency."}
+    )
     tie_word_embeddings: bool = field(default=True, metadata={"help": "Item embeddings as the output layer."})
     loss: Literal["cross_entropy", "sampled_softmax", "gbce"] = field(
         default="cross_entropy", metadata={"help": "Over all items, or over some for very large catalogues."}
@@ -279,6 +283,8 @@ def main(flags: list[str] | None = None):
         **asdict(masking_args),
     )
     teacher = None
+    if args.teacher and model_args.repeat_prior:
+        raise DataError("a model with --repeat_prior learns from no --teacher.")
     if args.teacher:
         how = (model_args.max_length, args.teacher_weight, args.temperature, args.teacher_items)
         teacher = Teacher(*load_checkpoint(args.teacher), processor, *how)

@@ -64,6 +64,19 @@ def model(config, processor) -> Bert4RecForMaskedLM:
     return model
 
 
+@pytest.fixture
+def inputs():
+    """Three histories of 8, 5 and 0 items, padded on the right."""
+    generator = torch.Generator().manual_seed(1)
+    input_ids = torch.randint(3, 53, (3, 8), generator=generator)
+    attention_mask = torch.tensor([[1] * 8, [1] * 5 + [0] * 3, [0] * 8])
+    return {
+        "input_ids": input_ids * attention_mask,
+        "attention_mask": attention_mask,
+        "user_features": torch.tensor([[1, 2], [0, 1], [2, 0]]),
+    }
+
+
 @pytest.fixture(scope="session")
 def sample_dir(tmp_path_factory):
     """A small children's-video service, dirt included."""

@@ -24,19 +24,6 @@ from bert4rec_hf.layers_bert4rec import (
 from bert4rec_hf.modeling_bert4rec import positions_from_the_newest
 
 
-@pytest.fixture
-def inputs():
-    """Three histories of 8, 5 and 0 items, padded on the right."""
-    generator = torch.Generator().manual_seed(1)
-    input_ids = torch.randint(3, 53, (3, 8), generator=generator)
-    attention_mask = torch.tensor([[1] * 8, [1] * 5 + [0] * 3, [0] * 8])
-    return {
-        "input_ids": input_ids * attention_mask,
-        "attention_mask": attention_mask,
-        "user_features": torch.tensor([[1, 2], [0, 1], [2, 0]]),
-    }
-
-
 def labels_for(inputs):
     labels = inputs["input_ids"].clone()
     labels[:, ::2] = -100

@@ -72,7 +72,7 @@ def members(processors):
     ages, everything, nothing = processors
     return [
         member_of(ages, hidden_size=16, loss="gbce", negative_sampling="popularity"),
-        member_of(everything, norm_first=True, num_hidden_layers=1, head_item_features=True),
+        member_of(everything, num_hidden_layers=1, repeat_prior=True),
         member_of(nothing, max_position_embeddings=30, tie_word_embeddings=False),
     ]
 

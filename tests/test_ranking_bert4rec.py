@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from bert4rec_hf import modeling_bert4rec, ranking_bert4rec
+from bert4rec_hf.layers_bert4rec import Bert4RecRepeatPrior
 from bert4rec_hf.ranking_bert4rec import rank_items, stream_top_k
 
 
@@ -28,7 +29,7 @@ def test_a_stream_ranks_as_all_scores_at_once(num_items, k, sizes, num_seen, can
     scores[:, :3] = -torch.inf
     expected = rank_items(scores.log_softmax(-1), seen, k, num_seen is not None, allowed, allow_fewer=True)
     for normalize in (True, False):
-        values, item_ids = stream_top_k(
+        values, item_ids, _ = stream_top_k(
             *(states, weight, bias, k, (0, 1, 2)),
             *(None if num_seen is None else seen, allowed, normalize, *sizes),
         )
@@ -38,9 +39,12 @@ def test_a_stream_ranks_as_all_scores_at_once(num_items, k, sizes, num_seen, can
         assert torch.equal(item_ids[there], expected.item_ids[there])
 
 
+@pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize("wishes", [{}, {"exclude_seen": True}, {"candidate_ids": torch.tensor([5, 9, 40, 41])}])
-def test_a_model_of_a_large_catalogue_recommends_alike(model, processor, wishes, monkeypatch):
-    inputs = processor([["i1", "i2"], [], ["i9"] * 3])
+def test_a_model_of_a_large_catalogue_recommends_alike(model, processor, wishes, repeats, monkeypatch):
+    inputs = processor([["i1", "i2"], [], ["i9"] * 3, ["i9", "i2", "i1", "i9", "i40"] * 4])
+    if repeats:
+        model.repeat_prior = Bert4RecRepeatPrior(model.config)
     whole = model.recommend(**inputs, k=4, **wishes)
     monkeypatch.setattr(modeling_bert4rec, "STREAM_FROM", 10)
     monkeypatch.setattr(ranking_bert4rec, "rank_items", None)
