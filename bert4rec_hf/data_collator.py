@@ -107,7 +107,8 @@ class DataCollatorForItemMasking:
         max_length (`int`, *optional*, defaults to 200):
             Number of items of a row, at least 2.
         window (`str`, *optional*, defaults to `"last"`):
-            Which items of a longer history: the `"last"`, or a `"random"` piece of it.
+            Which items of a longer history: the `"last"`, or a `"random"` piece of it. A random piece of which the last
+            items are masked ends anywhere, of a shorter history too: what comes after any moment is learnt.
         mask_replace_prob (`float`, *optional*, defaults to 1.0):
             Share of the masked items that become MASK.
         random_replace_prob (`float`, *optional*, defaults to 0.0):
@@ -167,10 +168,12 @@ class DataCollatorForItemMasking:
         empty = (draws[1] < self.empty_history_probability) & bool(len(features[0].get("user_features", ())))
         empty &= flat[first + only_one] >= NUM_SPECIAL_TOKENS
 
-        length = np.minimum(total, self.max_length)
-        skipped = total - length
+        end = total
         if self.window == "random":
-            skipped = (draws[2] * (skipped + 1)).astype(np.int64)
+            least = np.where(only_last & self.mlm, np.minimum(total, 2), np.minimum(total, self.max_length))
+            end = least + (draws[2] * (total - least + 1)).astype(np.int64)
+        length = np.minimum(end, self.max_length)
+        skipped = end - length
         skipped, length = np.where(empty, only_one, skipped), np.where(empty, 1, length)
 
         input_ids = _pad(flat, first + skipped, length, self.processor.pad_token_id)

@@ -262,3 +262,21 @@ def test_histories_collator_pads_and_does_nothing_else():
 def test_collator_refuses_what_makes_no_sense(wrong):
     with pytest.raises(DataError):
         make_collator(**wrong)
+
+
+def test_last_items_of_random_windows_are_those_after_any_moment():
+    collator = make_collator(max_length=10, window="random", last_item_probability=1.0, last_items=4)
+    ends, lengths = set(), set()
+    for epoch in range(200):
+        collator.set_epoch(epoch)
+        batch = collator([{"input_ids": list(range(3, 3 + n)), "row": n} for n in (30, 6)])
+        masked = batch["labels"] != -100
+        shown = batch["attention_mask"].sum(1)
+        newest = batch["labels"].amax(1) - 3  # the place of the last item in its history
+        ends |= {(row, int(newest[row])) for row in range(2)}
+        lengths |= {(row, int(shown[row])) for row in range(2)}
+        for row in range(2):
+            assert masked[row].nonzero()[-1] == shown[row] - 1 and 1 <= masked[row].sum() <= min(4, shown[row] - 1)
+            assert newest[row] + 1 >= shown[row]
+    assert ends == {(0, n) for n in range(1, 30)} | {(1, n) for n in range(1, 6)}
+    assert lengths == {(0, n) for n in range(2, 11)} | {(1, n) for n in range(2, 7)}
