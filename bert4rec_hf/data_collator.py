@@ -55,6 +55,24 @@ def _with_user_features(batch: dict, features: list[dict]) -> dict[str, torch.Te
     return {name: torch.from_numpy(values) for name, values in batch.items()}
 
 
+def _join_masks(batch: dict, rows: np.ndarray, mask: int, padding: int) -> dict:
+    """One MASK, the first, for all that `rows` (a mask) have at their end; labels and where they are predicted."""
+    labelled, columns = batch["labels"] != -100, np.arange(batch["labels"].shape[1])
+    first = labelled.argmax(1)[:, None]
+    behind = rows[:, None] & (columns > first)
+    order = np.argsort(~labelled, axis=1, kind="stable")[:, : labelled.sum(1).max()]
+    labels = np.take_along_axis(batch["labels"], order, axis=1)
+    positions = np.where(rows[:, None], first, order)
+    width = int((batch["attention_mask"] * ~behind).sum(1).max())
+    input_ids = np.where(rows[:, None] & (columns == first), mask, batch["input_ids"])
+    return {
+        "input_ids": np.where(behind, padding, input_ids)[:, :width],
+        "attention_mask": np.where(behind, 0, batch["attention_mask"])[:, :width],
+        "labels": labels,
+        "label_positions": np.where(labels == -100, 0, positions),
+    }
+
+
 @dataclass
 class DataCollatorForHistories:
     """
@@ -84,7 +102,8 @@ class DataCollatorForItemMasking:
     predict each item from those before it.
 
     A batch has `input_ids`, `attention_mask` and `labels` `(batch_size, longest)`, padded on the right, and
-    `user_features` where there are any.
+    `user_features` where there are any. With `last_items` above 1 it has `labels` and `label_positions` `(batch_size,
+    most labels)` instead: the items to predict, and the columns where.
 
     The draws of a row depend on `seed`, on the epoch (`set_epoch`; `Bert4RecTrainer` calls it) and on the row's number
     in the column `row`. Where either is not known, as under a plain `Trainer`, they come from torch's generator, which
@@ -98,17 +117,17 @@ class DataCollatorForItemMasking:
         last_item_probability (`float`, *optional*, defaults to 0.1):
             Share of rows where the last items, and only they, are masked, as in recommending.
         last_items (`int`, *optional*, defaults to 1):
-            Such a row masks its last 1 to `last_items` items, a number drawn for each, and never the first. Above 1
-            the model learns what is watched some time after the history it sees, as the all-action objectives of
-            PinnerFormer (https://huggingface.co/papers/2205.04507).
+            Such a row masks its last 1 to `last_items` items, a number drawn for each, and never the first. One MASK
+            stands for all of them, as in recommending, and is to predict each: what is watched some time after the
+            history, as in the all-action objective of PinnerFormer (https://huggingface.co/papers/2205.04507).
         empty_history_probability (`float`, *optional*, defaults to 0.05):
             Share of rows that become one masked item, drawn from the history, so that the model learns what users
             without history watch. Only where there are user features.
         max_length (`int`, *optional*, defaults to 200):
             Number of items of a row, at least 2.
         window (`str`, *optional*, defaults to `"last"`):
-            Which items of a longer history: the `"last"`, or a `"random"` piece of it. A random piece of which the last
-            items are masked ends anywhere, of a shorter history too: what comes after any moment is learnt.
+            Which items of a longer history: the `"last"`, or a `"random"` piece of it. A random piece whose last items
+            are masked ends anywhere, of a shorter history too: what comes after any moment is learnt.
         mask_replace_prob (`float`, *optional*, defaults to 1.0):
             Share of the masked items that become MASK.
         random_replace_prob (`float`, *optional*, defaults to 0.0):
@@ -204,6 +223,8 @@ class DataCollatorForItemMasking:
         items = NUM_SPECIAL_TOKENS + (items * (self.processor.vocab_size - NUM_SPECIAL_TOKENS)).astype(np.int64)
         input_ids = np.where(by_mask, self.processor.mask_token_id, np.where(by_random, items, input_ids))
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        if self.last_items > 1:
+            batch = _join_masks(batch, only_last, self.processor.mask_token_id, self.processor.pad_token_id)
         return _with_user_features(batch, features)
 
     def _keys(self, features: list[dict]) -> np.ndarray:

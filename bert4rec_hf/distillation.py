@@ -66,6 +66,7 @@ class Teacher:
             None if user_features is None else user_features[:, self.columns],
             self.num_items,
             self.temperature,
+            inputs.get("label_positions"),
         )
         teacher = {"teacher_ids": item_ids, "teacher_probs": probs}
         return {**teacher, "teacher_weight": self.weight, "temperature": self.temperature}

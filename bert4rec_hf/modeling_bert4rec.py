@@ -252,9 +252,12 @@ def _as_numbers(mask: torch.BoolTensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
 
 
-def find_labels(labels: torch.LongTensor) -> tuple[torch.LongTensor, torch.LongTensor, torch.LongTensor]:
+def find_labels(
+    labels: torch.LongTensor, label_positions: torch.LongTensor | None = None
+) -> tuple[torch.LongTensor, torch.LongTensor, torch.LongTensor]:
     """
-    Where the labels are in `(batch_size, sequence_length)`, -100 where there is none.
+    Where the labels are in `(batch_size, sequence_length)`, -100 where there is none; or, of labels of any width, at
+    their `label_positions`.
 
     Returns:
         The columns that have one, and others after them, `(batch_size, most of a row)`; the places of the labelled in
@@ -265,6 +268,7 @@ def find_labels(labels: torch.LongTensor) -> tuple[torch.LongTensor, torch.LongT
     num_labels, most = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
     positions = labelled.logical_not().byte().argsort(dim=1, stable=True)[:, : max(most, 1)]
     labels = labels.gather(1, positions).flatten()
+    positions = positions if label_positions is None else label_positions.gather(1, positions)
     places = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
     return positions, places, labels[places]
 
@@ -364,6 +368,7 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         user_features: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
+        label_positions: torch.LongTensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         teacher_ids: torch.LongTensor | None = None,
         teacher_probs: torch.FloatTensor | None = None,
@@ -376,6 +381,9 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 The item to predict at each position, -100 where there is none. With labels only the labelled
                 positions are projected, in chunks, and no `logits` are returned.
+            label_positions (`torch.LongTensor` of the shape of `labels`, *optional*):
+                The column of each label, where `labels` have another shape, `(batch_size, most labels)`: several
+                items can be predicted at one position.
             num_items_in_batch (`int`, *optional*):
                 Number of labelled positions the loss is divided by; `Trainer` gives that of all accumulated batches.
             teacher_ids, teacher_probs (`torch.Tensor` of shape `(num_labels, any)`, *optional*):
@@ -399,7 +407,7 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         history_ids = input_ids
         positions = sample = None
         if labels is not None:
-            positions, places, labels = find_labels(labels)
+            positions, places, labels = find_labels(labels, label_positions)
             if self.config.loss != "cross_entropy" and len(labels):
                 sample = self.draw_items(labels)
                 if inputs_embeds is None:

@@ -217,12 +217,13 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         user_features: torch.LongTensor | None = None,
         num_items: int = 100,
         temperature: float = 1.0,
+        label_positions: torch.LongTensor | None = None,
     ) -> tuple[torch.LongTensor, torch.FloatTensor]:
         """
         The `teacher_ids` and `teacher_probs` of [`Bert4RecForMaskedLM.forward`], both `(num_labels, num_items)`: the
         items that the ensemble deems most likely at each labelled position, and their probabilities among each other.
         """
-        positions, places, _ = find_labels(labels)
+        positions, places, _ = find_labels(labels, label_positions)
         states = []
         for member in self.members:
             state = member.model(

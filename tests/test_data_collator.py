@@ -31,6 +31,26 @@ def rows_of(lengths, user_features=None):
     ]
 
 
+def apart(batch):
+    """A batch where each label has a column of its own: those of one MASK stand behind each other."""
+    if "label_positions" not in batch:
+        return batch
+    labels, positions = batch.pop("labels"), batch.pop("label_positions")
+    width = max(batch["input_ids"].shape[1], int((positions + (labels != -100).cumsum(1)).max()))
+    batch = {
+        n: torch.nn.functional.pad(v, (0, width - v.shape[1])) if "user" not in n else v for n, v in batch.items()
+    }
+    batch["labels"] = torch.full_like(batch["input_ids"], -100)
+    for row in range(len(labels)):
+        taken = 0
+        for label, column in zip(labels[row].tolist(), positions[row].tolist()):
+            if label != -100:
+                column = max(column, taken)
+                batch["labels"][row, column], taken = label, column + 1
+                batch["input_ids"][row, column], batch["attention_mask"][row, column] = MASK, 1
+    return batch
+
+
 @given(
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=20),
     probability=st.floats(0.001, 1),
@@ -54,7 +74,7 @@ def test_every_row_has_a_target_and_unmasked_items_stay(
         last_items=last_items,
     )
     rows = rows_of(lengths, user_features=[1])
-    batch = {name: values.numpy() for name, values in collator(rows).items()}
+    batch = {name: values.numpy() for name, values in apart(collator(rows)).items()}
     masked = batch["labels"] != -100
     assert masked.any(1).all()
     assert (batch["input_ids"][masked] == MASK).all()
@@ -84,15 +104,21 @@ def test_last_item_rows_mask_the_last_item_and_no_other():
     assert batch["input_ids"][0, 4] == batch["input_ids"][1, 2] == batch["input_ids"][2, 0] == MASK
 
 
-def test_rows_of_several_last_items_mask_as_many_as_drawn_and_never_all():
+def test_one_mask_is_to_predict_as_many_last_items_as_drawn_and_never_all():
     lengths = [9] * 3000 + [3, 2, 1]
-    labels = make_collator(last_item_probability=1.0, last_items=4)(rows_of(lengths))["labels"] != -100
-    counts = labels.sum(1)
+    rows = rows_of(lengths)
+    batch = make_collator(last_item_probability=1.0, last_items=4, mask_replace_prob=0.5)(rows)
+    counts = (batch["labels"] != -100).sum(1)
     assert counts[:3000].bincount(minlength=5).div(3000).sub(0.25).abs()[1:].max() < 0.032  # four standard errors
     assert counts[:3000].min() == 1 and counts[:3000].max() == 4
     assert counts[-3] <= 2 and counts[-2] == counts[-1] == 1
-    for row, count, length in zip(labels.tolist(), counts.tolist(), lengths):
-        assert row == [length - count <= place < length for place in range(9)]
+    assert batch["input_ids"].shape == (3003, 9) and batch["labels"].shape == (3003, 4)
+    shown = batch["attention_mask"].sum(1)
+    for n, row in enumerate(rows):
+        length, count, history = shown[n], counts[n], row["input_ids"]
+        assert batch["input_ids"][n, :length].tolist() == [*history[: length - 1], MASK]
+        assert batch["labels"][n, :count].tolist() == history[length - 1 :]
+        assert (batch["label_positions"][n, :count] == length - 1).all() and not batch["input_ids"][n, length:].any()
 
 
 def test_inputs_of_a_causal_model_are_the_items_before_the_labels():
@@ -269,7 +295,7 @@ def test_last_items_of_random_windows_are_those_after_any_moment():
     ends, lengths = set(), set()
     for epoch in range(200):
         collator.set_epoch(epoch)
-        batch = collator([{"input_ids": list(range(3, 3 + n)), "row": n} for n in (30, 6)])
+        batch = apart(collator([{"input_ids": list(range(3, 3 + n)), "row": n} for n in (30, 6)]))
         masked = batch["labels"] != -100
         shown = batch["attention_mask"].sum(1)
         newest = batch["labels"].amax(1) - 3  # the place of the last item in its history

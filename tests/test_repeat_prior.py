@@ -19,15 +19,15 @@ CAUSAL = pytest.mark.parametrize("is_causal", [False, True])
 
 
 def make(processor, is_causal=False, fixed=None, **kwargs):
-    """A model with a prior: of the same gate and decay for all if `fixed`, otherwise one by the state."""
+    """A model with a prior: of the same events and decay for all if `fixed`, otherwise by the state."""
     model = make_model(processor, is_causal=is_causal, repeat_prior=True, **kwargs).eval()
     torch.nn.init.normal_(model.decoder.bias)
     layer = model.repeat_prior
     if fixed is None:
         torch.nn.init.normal_(layer.weight)
     else:
-        gate, decay = fixed
-        layer.bias.data = torch.tensor([math.log(gate / (1 - gate)), decay])
+        events, decay = fixed
+        layer.bias.data = torch.tensor([math.log(events), decay])
     return model
 
 
@@ -41,16 +41,16 @@ def softmax_of(model, **inputs):
 
 @CAUSAL
 def test_a_mixture_by_hand(processor, is_causal):
-    model = make(processor, is_causal, fixed=(0.25, 1.0))
+    model = make(processor, is_causal, fixed=(3.0, 1.0))
     history = torch.tensor([[5, 9, 5, 2, 7]])  # 2 is UNK: no item, and nevertheless an event
     plain = softmax_of(model, input_ids=history).exp()[0]
     weights = {5: 1 / 5 + 1 / 3, 9: 1 / 4, 7: 1.0}
     for item, probability in enumerate(model.score(history).exp()[0].tolist()):
-        of_history = weights.get(item, 0) / sum(weights.values())
-        assert probability == pytest.approx(0.75 * plain[item].item() + 0.25 * of_history, rel=1e-5)
-    model = make(processor, is_causal, fixed=(0.25, 0.0))  # where it starts: by count alone
+        expected = (3 * plain[item].item() + weights.get(item, 0)) / (3 + sum(weights.values()))
+        assert probability == pytest.approx(expected, rel=1e-5)
+    model = make(processor, is_causal, fixed=(1.0, 0.0))  # where it starts: by count, and the softmax is one event
     plain = softmax_of(model, input_ids=history).exp()[0]
-    assert model.score(history).exp()[0, 5].item() == pytest.approx(0.75 * plain[5].item() + 0.25 * 2 / 4, rel=1e-5)
+    assert model.score(history).exp()[0, 5].item() == pytest.approx((plain[5].item() + 2) / 5, rel=1e-5)
     assert make_model(processor, repeat_prior=True).repeat_prior.weight.abs().max() == 0
 
 
@@ -82,7 +82,7 @@ def test_the_loss_is_of_the_logits(processor, inputs, is_causal):
 @CAUSAL
 def test_neither_the_target_nor_what_comes_after_it_counts(processor, is_causal):
     """A target that stays in the input (BERT's 10%), and a causal model's later items."""
-    model = make(processor, is_causal, fixed=(0.5, 0.0))
+    model = make(processor, is_causal, fixed=(1.0, 0.0))
     row = torch.tensor([[5, 6, 7, 8]])
     places = torch.tensor([2])
     items, ages = model.histories_at(places, row)
@@ -94,9 +94,9 @@ def test_neither_the_target_nor_what_comes_after_it_counts(processor, is_causal)
     with torch.no_grad():
         alone = {"input_ids": row, "labels": torch.tensor([[-100, -100, 20, -100]])}
         before = model(**alone).loss
-        # Nowhere else, so that only the softmax gives it any chance.
+        # Not in the history, of three events, so that only the softmax gives it any chance.
         state = model.model(row).last_hidden_state[0, 2]
-        assert_close(before, -(model.project(state).log_softmax(-1)[20] + math.log(0.5)))
+        assert_close(before, -(model.project(state).log_softmax(-1)[20] + math.log(1 / 4)))
 
 
 @CAUSAL
@@ -131,9 +131,9 @@ def test_training_and_serving_mix_alike(processor, is_causal):
 
 
 def test_the_prior_sees_the_whole_of_a_history_longer_than_the_encoder_does(processor):
-    model = make(processor, fixed=(0.5, 0.0))
+    model = make(processor, fixed=(1.0, 0.0))
     long = torch.tensor([[5] * 20 + [7] * 20])
-    assert (model.score(long).exp()[0, [5, 7]] > 0.25).all()
+    assert (model.score(long).exp()[0, [5, 7]] > 0.48).all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -174,3 +174,16 @@ def test_what_does_not_go_with_it_is_refused(processor, inputs):
     ids, probs = torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1)
     with pytest.raises(ValueError, match="no teacher"):
         model(**inputs, labels=labels_for(inputs), teacher_ids=ids, teacher_probs=probs)
+
+
+@CAUSAL
+@pytest.mark.parametrize("repeats", [False, True])
+def test_several_items_are_predicted_at_one_position(processor, inputs, repeats, is_causal):
+    model = make_model(processor, is_causal=is_causal, repeat_prior=repeats).eval()
+    labels, positions = (
+        torch.tensor([[5, 9, 9], [7, -100, -100], [-100] * 3]),
+        torch.tensor([[7, 7, 3], [2, 0, 0], [0] * 3]),
+    )
+    log_probs = model(**inputs).logits.log_softmax(-1)
+    expected = -(2 * log_probs[0, 7, [5, 9]].mean() + log_probs[0, 3, 9] + log_probs[1, 2, 7]) / 4
+    assert_close(model(**inputs, labels=labels, label_positions=positions).loss, expected)

@@ -4,10 +4,10 @@ How well it recommends, row by row of the tables in README.md: trained by train.
 
     python examples/benchmarks/quality.py --table ml-1m --data_dir ./ml-1m --save_dir ./exps/quality
 
-Leave-one-out, the whole catalogue without the items of the history, the checkpoint chosen on the validation rows. What
-is finished is not run again and what was interrupted goes on, so a table can be made bit by bit (`--rows`, `--seeds`).
-The row's mean over its seeds and users has a 95% interval over users; its lead over the row it is compared with is of
-the same users and seeds. All of it goes to a JSON file (`--output_file`), where rows of other runs stay.
+The whole catalogue is ranked, the checkpoint is chosen on the validation rows. What is finished is not run again and
+what was interrupted goes on, so a table can be made bit by bit (`--rows`, `--seeds`). The row's mean over its seeds
+and users has a 95% interval over users; its lead over the rows, and over the simple rules, that it is compared with is
+of the same users and seeds. All of it goes to a JSON file (`--output_file`), where rows of other runs stay.
 """
 
 import argparse
@@ -33,14 +33,15 @@ from bert4rec_hf.evaluation import MODEL
 
 HERE = Path(__file__).parent
 PACKAGES = ("torch", "transformers", "datasets", "bert4rec_hf")
-METRICS = ("recall@10", "ndcg@10")  # with one target a user, recall is the hit rate
 NO_FEATURES = " --item_features none --user_features none"
 KEYWORDS = " --item_features keyword_name --user_features none"
 ALL_FEATURES = " --item_features genre_mid country keyword_name --user_features sex age"
 INPUT_ONLY = " --head_item_features False"
 
-# Of each table the flags of all rows; of its rows their own, and which other row they are compared with.
+# Of each table the flags of all rows; of its rows their own, and which other row they are compared with. A row whose
+# flags are VOTE has no models but those of the row it names, which vote.
 SHARED = "--do_eval --exclude_seen --k 10"
+VOTE = "the seeds vote of"
 TABLES = {
     "ml-1m": (
         SHARED + NO_FEATURES + " --min_events 5 --max_length 200 --train_batch_size 32 --eval_steps 756",
@@ -91,7 +92,12 @@ TABLES = {
 
 def flags_of(table: str, row: str) -> str:
     shared, rows = TABLES[table]
-    return f"{shared} {rows[row][0]}".strip()
+    return rows[row][0] if rows[row][0].startswith(VOTE) else f"{shared} {rows[row][0]}".strip()
+
+
+def metrics_of(table: str) -> tuple[str, ...]:
+    # With one target a user, recall is the hit rate.
+    return ("score@25", "ndcg@25") if "--split temporal" in TABLES[table][0] else ("recall@10", "ndcg@10")
 
 
 def finished(folder: Path) -> bool:
@@ -113,11 +119,17 @@ def train(flags: str, data_dir: str, seed: int, folder: Path):
     """Runs train.py, or what is left of its run; how long that took on how many cores goes to a file beside it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     legs = legs_of(folder, flags)
-    where = ["--data_dir", data_dir, "--seed", str(seed), "--save_dir", str(folder), "--resume"]
+    if flags.startswith(VOTE):
+        voters = sorted(folder.parent.glob(f"{flags.removeprefix(VOTE).strip()}-[0-9]*/evaluation.json"))
+        command = ["ensemble.py", "evaluate", "--model_dirs", *(str(file.parent) for file in voters)]
+        command += ["--k", "25", "--windows", WINDOWS, "--data_dir", data_dir, "--save_dir", str(folder)]
+    else:
+        command = ["train.py", *flags.split(), "--data_dir", data_dir, "--seed", str(seed)]
+        command += ["--save_dir", str(folder), "--resume"]
+    command = [sys.executable, str(HERE.parent / command[0]), *command[1:]]
     start = time.perf_counter()
     try:
         with open(f"{folder}.log", "a", encoding="utf-8") as log:
-            command = [sys.executable, str(HERE.parent / "train.py"), *flags.split(), *where]
             if subprocess.run(command, stdout=log, stderr=log).returncode:
                 raise DataError(f"{folder}.log says why this run failed.")
     finally:
@@ -126,77 +138,108 @@ def train(flags: str, data_dir: str, seed: int, folder: Path):
         Path(f"{folder}.json").write_text(json.dumps({"flags": flags, "legs": [*legs, leg]}))
 
 
-def users_of(folder: Path) -> np.ndarray:
-    """The figures of each user, `(num_users, num_metrics)`."""
-    table = pq.read_table(folder / "evaluation_users.parquet", columns=["recommender", "user", *METRICS])
-    table = table.filter(pc.equal(pc.cast(table["recommender"], "string"), MODEL)).sort_by("user")
-    return np.stack([table[name].to_numpy() for name in METRICS], axis=1)
+def users_of(folder: Path, table: str, recommender: str = MODEL) -> dict[str, np.ndarray]:
+    """Of each window the figures of each user, `(num_users, num_metrics)`."""
+    metrics = metrics_of(table)
+    users = pq.read_table(folder / "evaluation_users.parquet", columns=["recommender", "window", "user", *metrics])
+    users = users.filter(pc.equal(pc.cast(users["recommender"], "string"), recommender)).sort_by("user")
+    names = np.array(pc.cast(users["window"], "string").to_pylist())
+    values = np.stack([users[metric].to_numpy() for metric in metrics], axis=1)
+    return {str(name): values[names == name] for name in np.unique(names)}
 
 
-def with_interval(values: np.ndarray) -> list[dict]:
-    """Mean and 95% interval of each column of `(num_users, num_metrics)`."""
-    means = values.mean(0)
-    return [
-        {"mean": round(float(mean), 5), "interval": [round(float(low), 5), round(float(high), 5)]}
-        for mean, low, high in zip(means, *interval(means, resampled_means(values)))
-    ]
+def with_intervals(values: list[dict[str, np.ndarray]], table: str) -> dict[str, dict]:
+    """Of each window the mean and the 95% interval of each metric, of the users' means over the seeds."""
+    results = {}
+    for window in values[0]:
+        of_users = np.mean([of_seed[window] for of_seed in values], axis=0)
+        means = of_users.mean(0)
+        intervals = zip(*interval(means, resampled_means(of_users)))
+        results[window] = {
+            metric: {"mean": round(float(mean), 5), "interval": [round(float(low), 5), round(float(high), 5)]}
+            for metric, mean, (low, high) in zip(metrics_of(table), means, intervals)
+        }
+    return results
 
 
 def summarize(table: str, row: str, seeds: list[int], save_dir: Path) -> dict | None:
     """A row's figures, of the seeds that are finished."""
     flags = flags_of(table, row)
+    seeds = seeds[:1] if flags.startswith(VOTE) else seeds
     folders = {seed: save_dir / table / f"{row}-{seed}" for seed in seeds}
-    values = {seed: users_of(folder) for seed, folder in folders.items() if finished(folder)}
+    values = {seed: users_of(folder, table) for seed, folder in folders.items() if finished(folder)}
     if not values:
         return None
     config = json.loads((folders[next(iter(values))] / "config.json").read_text(encoding="utf-8"))
-    means = np.stack([of_seed.mean(0) for of_seed in values.values()])
+    config = config.get("members", [config])[0]
+    windows = values[next(iter(values))]
     result = {
         "table": table,
         "row": row,
         "flags": flags,
         "seeds": [*values],
-        "users": len(values[next(iter(values))]),
-        "by_seed": {name: [round(float(mean), 5) for mean in of_metric] for name, of_metric in zip(METRICS, means.T)},
-        "results": dict(zip(METRICS, with_interval(np.mean([*values.values()], axis=0)))),
+        "users": {window: len(of_users) for window, of_users in windows.items()},
+        "by_seed": {
+            window: {
+                metric: [round(float(of_seed[window][:, n].mean()), 5) for of_seed in values.values()]
+                for n, metric in enumerate(metrics_of(table))
+            }
+            for window in windows
+        },
+        "results": with_intervals([*values.values()], table),
         "legs": [legs_of(folders[seed], flags) for seed in values],
-        "sizes": {name: config[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers")},
+        "sizes": {name: config.get(name) for name in ("vocab_size", "hidden_size", "num_hidden_layers")},
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores",
         "python": platform.python_version(),
+        "against": {},
     }
     other = TABLES[table][1][row][1]
+    others = {}
     if other:
-        pairs = [
-            values[seed] - users_of(save_dir / table / f"{other}-{seed}")
-            for seed in values
-            if finished(save_dir / table / f"{other}-{seed}")
+        of_seeds = {seed: save_dir / table / f"{other}-{seed}" for seed in values}
+        if flags_of(table, other).startswith(VOTE):
+            of_seeds = dict.fromkeys(values, save_dir / table / f"{other}-1")
+        others[other] = {seed: users_of(folder, table) for seed, folder in of_seeds.items() if finished(folder)}
+    if len(windows) > 1:  # where the simple rules are hard to beat
+        for rule in RULES:
+            others[rule] = {seed: users_of(folders[seed], table, rule) for seed in values}
+    for name, theirs in others.items():
+        leads = [
+            {window: values[seed][window] - theirs[seed][window] for window in windows}
+            for seed in values & theirs.keys()
         ]
-        if pairs:
-            result["against"] = {"row": other, **dict(zip(METRICS, with_interval(np.mean(pairs, axis=0))))}
+        if leads:
+            result["against"][name] = with_intervals(leads, table)
     return result
 
 
-def show(results: list[dict]):
-    print("| row | seeds | HR@10 | NDCG@10 | minutes x cores | NDCG@10 over |")
-    print("|---|---:|---:|---:|---:|---|")
-    for result in results:
-        cells = []
-        for name in METRICS:
-            figure, of_seeds = result["results"][name], result["by_seed"][name]
-            if len(of_seeds) > 1:
-                spread = f"± {np.std(of_seeds, ddof=1):.4f}"
-            else:
-                spread = f"({figure['interval'][0]:.4f} to {figure['interval'][1]:.4f})"
-            cells.append(f"{figure['mean']:.4f} {spread}")
-        lead = ""
-        if "against" in result:
-            figure = result["against"]["ndcg@10"]
-            low, high = figure["interval"]
-            share = figure["mean"] / (result["results"]["ndcg@10"]["mean"] - figure["mean"])
-            lead = f"{result['against']['row']}: {figure['mean']:+.4f} ({low:+.4f} to {high:+.4f}), {share:+.1%}"
-        legs = [leg for legs in result["legs"] for leg in legs]
-        minutes = sum(leg["seconds"] * leg["threads"] for leg in legs) / 60 / len(result["seeds"])
-        print(f"| {result['row']} | {len(result['seeds'])} | {' | '.join(cells)} | {minutes:.0f} | {lead} |")
+def show(table: str, results: list[dict]):
+    first, second = metrics_of(table)
+    for window in results[0]["results"]:
+        print(f"\n{table}, {window}, {results[0]['users'][window]:,} users\n")
+        print(f"| row | seeds | {first} | {second} | minutes x cores | {second if window == 'test' else first} over |")
+        print("|---|---:|---:|---:|---:|---|")
+        for result in results:
+            cells = []
+            for metric, of_seeds in result["by_seed"][window].items():
+                figure = result["results"][window][metric]
+                if len(of_seeds) > 1:
+                    spread = f"± {np.std(of_seeds, ddof=1):.4f}"
+                else:
+                    spread = f"({figure['interval'][0]:.4f} to {figure['interval'][1]:.4f})"
+                cells.append(f"{figure['mean']:.4f} {spread}")
+            leads = []
+            for name, lead in result["against"].items():
+                metric = second if window == "test" else first
+                figure = lead[window][metric]
+                low, high = figure["interval"]
+                share = figure["mean"] / (result["results"][window][metric]["mean"] - figure["mean"])
+                leads.append(f"{name}: {figure['mean']:+.4f} ({low:+.4f} to {high:+.4f}), {share:+.1%}")
+            minutes = sum(leg["seconds"] * leg["threads"] for legs in result["legs"] for leg in legs) / 60
+            minutes = f"{minutes / len(result['seeds']):.0f}"
+            print(
+                f"| {result['row']} | {len(result['seeds'])} | {' | '.join(cells)} | {minutes} | {'; '.join(leads)} |"
+            )
 
 
 def main():
@@ -213,12 +256,14 @@ def main():
         raise DataError(f"{args.table} has no row {sorted(unknown)[0]!r}; it has {', '.join(TABLES[args.table][1])}.")
     for seed in args.seeds:
         for row in rows:
+            if seed != args.seeds[0] and flags_of(args.table, row).startswith(VOTE):
+                continue
             folder = args.save_dir / args.table / f"{row}-{seed}"
             if not finished(folder):
                 print(f"{row}, seed {seed}: see {folder}.log", flush=True)
                 train(flags_of(args.table, row), args.data_dir, seed, folder)
     results = [summarize(args.table, row, args.seeds, args.save_dir) for row in rows]
-    show(results)
+    show(args.table, results)
     if args.output_file:
         old = json.loads(args.output_file.read_text(encoding="utf-8")) if args.output_file.exists() else []
         new = {(result["table"], result["row"]) for result in results}
