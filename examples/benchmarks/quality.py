@@ -37,6 +37,9 @@ NO_FEATURES = " --item_features none --user_features none"
 KEYWORDS = " --item_features keyword_name --user_features none"
 ALL_FEATURES = " --item_features genre_mid country keyword_name --user_features sex age"
 INPUT_ONLY = " --head_item_features False"
+LONG = "--mlm_probability 0.4 --epochs 40 --learning_rate 3e-3 --dropout_prob 0.3 --eval_steps 1400"
+WINDOWS = "1M,1M,1M,1M"
+RULES = ("most popular", "popular in the last 30 days", "own most frequent", "Markov chain")
 
 # Of each table the flags of all rows; of its rows their own, and which other row they are compared with. A row whose
 # flags are VOTE has no models but those of the row it names, which vote.
@@ -48,7 +51,8 @@ TABLES = {
         {
             "masked": ("--epochs 48 --learning_rate 3e-3 --dropout_prob 0.1", None),
             "causal": (
-                "--causal --epochs 16 --learning_rate 2e-3 --dropout_prob 0.3 --window random",
+                "--causal --epochs 20 --learning_rate 2e-3 --dropout_prob 0.4 --ema_decay 0.998 --window random"
+                " --validation_users 500",
                 "masked",
             ),
         },
@@ -58,8 +62,8 @@ TABLES = {
         {
             "causal": ("--causal --epochs 12" + KEYWORDS, "causal_no_features"),
             "causal_no_features": ("--causal --epochs 12" + NO_FEATURES, None),
-            "masked": ("--mlm_probability 0.4 --epochs 16" + KEYWORDS, "masked_no_features"),
-            "masked_no_features": ("--mlm_probability 0.4 --epochs 16" + NO_FEATURES, None),
+            "masked": (LONG + KEYWORDS, "masked_no_features"),
+            "masked_no_features": (LONG + NO_FEATURES, None),
         },
     ),
     "lastfm": (
