@@ -27,6 +27,7 @@ setup(
         "test": [
             "matplotlib>=3.10",
             "pytest>=9",
+            "pytest-xdist",
             "hypothesis>=6.100",
             "ir-measures>=0.4",
             "torchmetrics>=1.9",
