@@ -166,7 +166,7 @@ def _read_object(folder: str, name: str) -> dict:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name} is no JSON: {one_line(error)}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{name} must hold names and values, not a {type(values).__name__}.")
+        raise ValueError(f"{name} must hold names and values.")
     return values
 
 

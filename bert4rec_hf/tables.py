@@ -18,7 +18,7 @@ class DataError(ValueError):
     def __init__(self, message: str):
         # What it quotes may be long, break the line, or be written to a terminal as if by us.
         message = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
-        super().__init__(message if len(message) <= 1000 else f"{message[:800]} ... {message[-200:]}")
+        super().__init__(message if len(message) <= 1000 else f"{message[:700]} ... {message[-200:]}")
 
 
 class Table:
