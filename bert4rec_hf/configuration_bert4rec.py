@@ -83,8 +83,9 @@ class _CheckpointConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         self.item_features = self.item_features or []
         self.user_features = self.user_features or []
-        if not __name__.startswith("transformers_modules."):  # the package has the pipeline registered
-            kwargs.pop("custom_pipelines", None)
+        if not __name__.startswith("transformers_modules."):  # the package's classes count, whatever a file names
+            for name in CUSTOM_CODE:
+                kwargs.pop(name, None)
         _check_count("num_labels", kwargs.get("num_labels") or 0)  # each gets a name
         super().__post_init__(**kwargs)
 

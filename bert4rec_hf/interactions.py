@@ -265,7 +265,7 @@ def _add_profiles(interactions: Interactions, profiles: Table):
     users = users.take(pc.sort_indices(users))
     moved = pc.index_in(interactions.user_ids, users).to_numpy().astype(np.int32)
     interactions.user, interactions.user_ids = moved[interactions.user], users
-    user = np.where(codes < 0, -1, pc.index_in(ids, users).fill_null(-1).to_numpy()[codes])
+    user = np.append(pc.index_in(ids, users).fill_null(-1).to_numpy(), -1)[codes]
     has_profile = np.zeros(len(users), dtype=bool)
     has_profile[user[user >= 0]] = True
     counts["profiles without events"] = int(has_profile.sum() - has_profile[np.unique(interactions.user)].sum())

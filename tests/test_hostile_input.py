@@ -373,6 +373,7 @@ ODD_DATA = {
         side("meta_data_plus.csv", KEYWORDS + "10,a,inf\n10,b,nan\n10,c,-inf\n", item_features=["keyword_name"]),
         [10],
     ),
+    "profiles: no id at all": (side("profile_data.csv", "profile_id,age\n,3\n,4\n", user_features=["age"]), [10]),
     "profiles: ids of another type": (
         side("profile_data.csv", "profile_id,age\n1,3\nX,4\n", user_features=["age"]),
         [10],
@@ -810,6 +811,9 @@ def test_nothing_in_a_checkpoint_is_run(copy, tmp_path):
         AutoProcessor.from_pretrained(copy, trust_remote_code=trust)
         pipeline("item-recommendation", model=str(copy), trust_remote_code=trust)({"history": ["i1"]})
     assert not trap.exists()
+    settings(auto_map=3)(copy)
+    load_checkpoint(str(copy))[0].save_pretrained(tmp_path / "again")
+    assert "modeling_bert4rec" in json.loads((tmp_path / "again" / "config.json").read_text())["auto_map"]["AutoModel"]
     pickle.loads((copy / "optimizer.pt").read_bytes())
     assert trap.exists()  # the trap works
 
