@@ -127,12 +127,8 @@ def _check_ids(name: str, ids: torch.Tensor, dimensions: tuple[int, ...], end: i
         what = f"{ids.ndim}-d {ids.dtype}" if isinstance(ids, torch.Tensor) else type(ids).__name__
         shapes = " or ".join(f"{number}-d" for number in dimensions)
         raise ValueError(f"{name} must be a {shapes} tensor of integers, not {what}.")
-    if end is not None and ids.numel():
-        lowest, highest = (int(value) for value in ids.aminmax())
-        if lowest < 0 or highest >= end:
-            raise ValueError(
-                f"{name} has the id {lowest if lowest < 0 else highest}; the model's are from 0 to {end - 1}."
-            )
+    if end is not None and (outside := (ids < 0) | (ids >= end)).any():
+        raise ValueError(f"{name} has the id {int(ids[outside][0])}; the model's are from 0 to {end - 1}.")
 
 
 def rank_items(
