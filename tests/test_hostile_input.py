@@ -55,25 +55,16 @@ LOG = "profile_id,log_time,album_id\n"
 ROW = "1,20220301000000,10\n"
 
 
-@pytest.fixture(scope="module")
-def catalogue(request):
-    """The lines of the cases, which are printed in the end whether or not pytest captures what is printed."""
-    lines = []
-    yield lines
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("", *lines, sep="\n")
-
-
 @pytest.fixture
-def says(catalogue, request, tmp_path):
-    """Adds to the catalogue what was said about a case, after checking that it is a line that is not too long."""
+def says(record_property, request, tmp_path):
+    """Has what was said about a case listed in the end, after checking that it is a line that is not too long."""
 
     def check(text: str):
         text = text.removeprefix("error: ").rstrip("\n")
         assert text and len(text) <= 1000 and all(letter.isprintable() for letter in text)
         text = text.replace(f"{tmp_path}/", "")
         case = request.node.name.partition("[")[2][:-1] or request.node.name
-        catalogue.append(f"  {case}: {text if len(text) < 150 else text[:120] + ' ... ' + text[-25:]}")
+        record_property("says", f"{case}: {text if len(text) < 150 else text[:120] + ' ... ' + text[-25:]}")
 
     return check
 
