@@ -108,14 +108,18 @@ def read_settings(file: str):
             return json.load(stream) if file.endswith(".json") else yaml.safe_load(stream)
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}.") from None
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{file}: {' '.join(str(error).split())}") from None
 
 
 def _read_values(file: str) -> dict:
     values = read_settings(file)
-    if not isinstance(values, dict):
-        raise DataError(f"{file}: it must hold names and values, as in 'epochs: 10'.")
+    if not isinstance(values, dict) or any(
+        isinstance(part, (dict, list))
+        for value in values.values()
+        for part in (value if isinstance(value, list) else [value])
+    ):
+        raise DataError(f"{file}: it must hold names and values or lists of values, as in 'epochs: 10'.")
     return values
 
 

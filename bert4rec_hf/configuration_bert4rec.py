@@ -2,6 +2,7 @@
 """BERT4Rec model configuration."""
 
 import copy
+import math
 from typing import TYPE_CHECKING
 
 from huggingface_hub.dataclasses import strict
@@ -54,12 +55,18 @@ CHOICES = {
     "voting": ("probability", "log_probability", "reciprocal_rank"),
 }
 LARGEST_FEATURE = {"num_values": 2**31 - 1, "max_values": 2**12}
+MOST_PARTS = 2**10  # features of a kind, members of an ensemble, classes of another head
 
 
 def _check_range(config: PreTrainedConfig, largest: dict[str, int]):
     for name, maximum in largest.items():
         if not 1 <= getattr(config, name) <= maximum:
             raise ValueError(f"{name} is {getattr(config, name)}; it must be from 1 to {maximum}.")
+
+
+def _check_count(name: str, count: int):
+    if count > MOST_PARTS:
+        raise ValueError(f"there are {count} {name}; at most {MOST_PARTS} are possible.")
 
 
 def _check_choice(config: PreTrainedConfig, name: str):
@@ -76,8 +83,10 @@ class _CheckpointConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         self.item_features = self.item_features or []
         self.user_features = self.user_features or []
-        if not __name__.startswith("transformers_modules."):  # the package has the pipeline registered
-            kwargs.pop("custom_pipelines", None)
+        if not __name__.startswith("transformers_modules."):  # the package's classes count, whatever a file names
+            for name in CUSTOM_CODE:
+                kwargs.pop(name, None)
+        _check_count("num_labels", kwargs.get("num_labels") or 0)  # each gets a name
         super().__post_init__(**kwargs)
 
     def validate_vocabulary(self):
@@ -94,6 +103,7 @@ class _CheckpointConfig(PreTrainedConfig):
             ("item", self.item_features or [], ("num_values", "max_values")),
             ("user", self.user_features or [], ("num_values",)),
         ):
+            _check_count(f"{kind}_features", len(features))
             for feature in features:
                 if set(feature) != {"name", *sizes}:
                     raise ValueError(f"{kind} feature {feature} must have name, {', '.join(sizes)}.")
@@ -118,9 +128,12 @@ class _CheckpointConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):
         """Raises `ValueError` for keys that are no settings: a mistyped one would go unnoticed otherwise."""
+        # How attention is computed is not a file's to say: transformers would fetch a kernel from the Hub for it.
+        chosen_elsewhere = ("_attn", "_experts")
         # The last are transformers' own, of older versions too.
         known = {*cls._settings(), "torch_dtype", "num_labels", "use_return_dict", "name_or_path", "use_cache"}
-        if unknown := sorted(name for name in {*config_dict} - known if name[0] != "_"):
+        unknown = [name for name in {*config_dict} - known if name[:1] != "_" or name.startswith(chosen_elsewhere)]
+        if unknown := sorted(unknown):
             raise ValueError(f"config.json: {', '.join(unknown)}: no such setting of {cls.__name__}; remove it.")
         return super().from_dict(config_dict, **kwargs)
 
@@ -265,11 +278,11 @@ class Bert4RecConfig(_CheckpointConfig):
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1).")
-        if not self.rope_theta > 1:
+        if not 1 < self.rope_theta < math.inf:
             raise ValueError(f"rope_theta is {self.rope_theta}; it must be above 1.")
-        if not self.layer_norm_eps > 0:
+        if not 0 < self.layer_norm_eps < math.inf:
             raise ValueError(f"layer_norm_eps is {self.layer_norm_eps}; it must be above 0.")
-        if not self.initializer_range >= 0:
+        if not 0 <= self.initializer_range < math.inf:
             raise ValueError(f"initializer_range is {self.initializer_range}; it must be at least 0.")
 
     def validate_choices(self):
@@ -329,6 +342,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
     def __post_init__(self, **kwargs):
         if self.members is None:
             self.members = [Bert4RecConfig(vocab_size=self.vocab_size)]
+        _check_count("members", len(self.members))
         self.members = [
             Bert4RecConfig.from_dict(member) if isinstance(member, dict) else member for member in self.members
         ]

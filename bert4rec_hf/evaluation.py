@@ -505,12 +505,10 @@ def write_submission(
     ranked = recommend_all(
         model.eval().recommend, dataset, processor, k, exclude_seen, batch_size, model.device, "recommending"
     )
-    items = pa.array(processor.vocabulary["item_ids"]).take(pa.array(ranked[row].ravel() - NUM_SPECIAL_TOKENS))
-    if pa.types.is_string(items.type):
-        quoted = pc.replace_substring(pc.replace_substring(items, "\\", "\\\\"), "'", "\\'")
-        items = pc.binary_join_element_wise("'", quoted, "'", "")
+    items = pa.array([repr(item) for item in processor.vocabulary["item_ids"]], pa.string())
+    items = items.take(pa.array(ranked[row].ravel() - NUM_SPECIAL_TOKENS))
     offsets = pa.array(np.arange(len(codes) + 1, dtype=np.int32) * k)
-    lists = pc.binary_join(pa.ListArray.from_arrays(offsets, items.cast(pa.string())), ", ")
+    lists = pc.binary_join(pa.ListArray.from_arrays(offsets, items), ", ")
     table = pa.table({column: ids, "predicted_list": pc.binary_join_element_wise("[", lists, "]", "")})
     part = f"{output_file}.part"
     pa.csv.write_csv(table, part, pa.csv.WriteOptions(quoting_style="needed"))

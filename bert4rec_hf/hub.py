@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Checkpoints in folders and on the Hub: loading them whole, sharing them, and saying plainly what went wrong."""
 
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -20,13 +21,13 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import filter_repo_objects
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedConfig
 from transformers.utils import CONFIG_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from .configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
 from .modeling_bert4rec import Bert4RecForMaskedLM
 from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from .processing_bert4rec import VOCABULARY_NAME, Bert4RecProcessor
+from .splits import Split
 from .tables import DataError
 
 
@@ -48,6 +49,11 @@ CHECKPOINT_FILES = [
     ),
     "modeling_bert4rec_ensemble.py",
 ]
+# What json, transformers, safetensors and torch raise for files that hold something else than they should.
+UNUSABLE = (
+    *(OSError, ValueError, TypeError, AttributeError, LookupError, ImportError, RuntimeError),
+    *(SafetensorError, StrictDataclassError),
+)
 MODELS = {Bert4RecConfig: Bert4RecForMaskedLM, Bert4RecEnsembleConfig: Bert4RecEnsembleForMaskedLM}
 
 
@@ -122,8 +128,11 @@ def load_processor(model_dir: str, revision: str | None = None) -> Bert4RecProce
         if not os.path.exists(os.path.join(folder, name)):
             raise DataError(f"{model_dir} holds no checkpoint: no {name}.")
     try:
-        return Bert4RecProcessor.from_pretrained(folder)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        _read_object(folder, PROCESSOR_NAME)
+        processor = Bert4RecProcessor.from_pretrained(folder)
+        Split(**(processor.split or {}))
+        return processor
+    except UNUSABLE as error:
         raise DataError(f"{model_dir}: the processor cannot be loaded: {one_line(error)}") from None
 
 
@@ -138,13 +147,27 @@ def load_config(model_dir: str, revision: str | None = None) -> Bert4RecConfig |
     if not os.path.exists(os.path.join(folder, CONFIG_NAME)):
         raise DataError(f"{model_dir} holds no checkpoint: no {CONFIG_NAME}.")
     try:
-        model_type = PreTrainedConfig.get_config_dict(folder)[0].get("model_type")
+        model_type = _read_object(folder, CONFIG_NAME).get("model_type")
         for config_class in MODELS:
             if model_type == config_class.model_type:
                 return config_class.from_pretrained(folder)
-    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+    except UNUSABLE as error:
         raise DataError(f"{model_dir}: the config cannot be loaded: {one_line(error)}") from None
     raise DataError(f"{model_dir} holds a model of type {model_type}, not a BERT4Rec.")
+
+
+def _read_object(folder: str, name: str) -> dict:
+    """What a JSON file of a checkpoint holds, names and values."""
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise ValueError(f"{name}: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} is no JSON: {one_line(error)}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{name} must hold names and values.")
+    return values
 
 
 def load_checkpoint(
@@ -163,7 +186,7 @@ def load_checkpoint(
         processor.check_config(config)
         _check_weights(folder, config)
         return MODELS[type(config)].from_pretrained(folder, config=config), processor
-    except (OSError, ValueError, RuntimeError) as error:
+    except UNUSABLE as error:
         raise DataError(f"{model_dir}: {one_line(error)}") from None
 
 
@@ -212,12 +235,18 @@ def _check_weights(folder: str, config: Bert4RecConfig):
     files = sorted(filter_repo_objects(os.listdir(folder), allow_patterns=[SAFE_WEIGHTS_NAME, "model-*.safetensors"]))
     if not files:
         raise ValueError(f"holds no checkpoint: no {SAFE_WEIGHTS_NAME}.")
-    found = {}
+    if SAFE_WEIGHTS_NAME not in files:
+        shards = _read_object(folder, SAFE_WEIGHTS_INDEX_NAME).get("weight_map")
+        if not isinstance(shards, dict) or not all(name in files for name in shards.values()):
+            raise ValueError(f"{SAFE_WEIGHTS_INDEX_NAME} names other files than {', '.join(files)}.")
+    found, types = {}, {}
     for name in files:
         try:
             with safe_open(os.path.join(folder, name), framework="pt") as file:
-                found |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
-        except SafetensorError as error:
+                for key in file.keys():
+                    found[key] = tuple(file.get_slice(key).get_shape())
+                    types[key] = file.get_slice(key).get_dtype()
+        except (OSError, SafetensorError) as error:
             raise ValueError(f"{name} cannot be read: {one_line(error)}") from None
     with torch.device("meta"):
         model = MODELS[type(config)](config)
@@ -229,6 +258,12 @@ def _check_weights(folder: str, config: Bert4RecConfig):
             f"the weights do not fit the config: {wrong[0]} is {found.get(wrong[0], 'missing')}, not "
             f"{expected.get(wrong[0], 'expected')} ({len(wrong)} such tensors)."
         )
+    for name, tensor in model.state_dict().items():
+        if name in types and types[name].startswith(("F", "BF") if tensor.is_floating_point() else ("I", "U")):
+            types.pop(name)
+    if types:
+        name, of_type = min(types.items())
+        raise ValueError(f"the weights do not fit the config: {name} holds numbers of type {of_type}.")
 
 
 def push_checkpoint(

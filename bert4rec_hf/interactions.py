@@ -65,8 +65,8 @@ class DataArguments:
             self.user_features = []
         if self.keyword_max_length < 1:
             raise DataError(f"keyword_max_length is {self.keyword_max_length}; it must be at least 1.")
-        if len(self.delimiter.encode()) != 1:
-            raise DataError(f"delimiter is {self.delimiter!r}; it must be one character.")
+        if len(self.delimiter.encode()) != 1 or self.delimiter in '\n\r\0"':
+            raise DataError(f"delimiter is {self.delimiter!r}; it must be one character, and no line break or quote.")
 
     def rules(self) -> dict:
         """What of the arguments is stored in a checkpoint: all but the folders, which are nobody else's business."""
@@ -216,6 +216,7 @@ def _add_item_tables(interactions: Interactions, items: Table | None, keywords: 
         item = _join(source, table, args.item_column, item_ids, counts, count_more_rows=not several_rows)
         in_tables[item[item >= 0]] = True
         if with_titles:
+            source.check_flat(table, args.title_column, "a title")
             titles = table[args.title_column].cast(pa.string())
             interactions.titles = _one_a_code(item, titles.combine_chunks(), len(item_ids))
         if weighted:
@@ -230,6 +231,12 @@ def _add_item_tables(interactions: Interactions, items: Table | None, keywords: 
             values = table[name].combine_chunks()
             codes = item
             if pa.types.is_nested(values.type):
+                of = pa.types
+                is_list = (
+                    of.is_list(values.type) or of.is_large_list(values.type) or of.is_fixed_size_list(values.type)
+                )
+                if not is_list or of.is_nested(values.type.value_type):
+                    source.check_flat(table, name, "a value or a list of values")
                 values = values.cast(pa.list_(values.type.value_type))
                 codes, values = item[pc.list_parent_indices(values).to_numpy()], pc.list_flatten(values)
             elif not several_rows:
@@ -258,7 +265,7 @@ def _add_profiles(interactions: Interactions, profiles: Table):
     users = users.take(pc.sort_indices(users))
     moved = pc.index_in(interactions.user_ids, users).to_numpy().astype(np.int32)
     interactions.user, interactions.user_ids = moved[interactions.user], users
-    user = np.where(codes < 0, -1, pc.index_in(ids, users).fill_null(-1).to_numpy()[codes])
+    user = np.append(pc.index_in(ids, users).fill_null(-1).to_numpy(), -1)[codes]
     has_profile = np.zeros(len(users), dtype=bool)
     has_profile[user[user >= 0]] = True
     counts["profiles without events"] = int(has_profile.sum() - has_profile[np.unique(interactions.user)].sum())

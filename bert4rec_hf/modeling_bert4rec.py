@@ -60,7 +60,8 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
 
         Raises:
             `ValueError`: if the weights have other layers than the config; between two kinds of models only what is
-            not the encoder's may be missing, or left over. Not where you give a `state_dict`, or ask for the
+            not the encoder's may be missing, or left over. If they hold what nobody can be recommended from: NaN,
+            infinity, or features that the config does not have. Not where you give a `state_dict`, or ask for the
             `output_loading_info`.
         """
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
@@ -78,7 +79,20 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
         ]
         if wrong:
             raise ValueError(f"the weights do not fit the config: {wrong[0]} ({len(wrong)} such tensors).")
+        model._check_values()
         return model
+
+    @torch.no_grad()
+    def _check_values(self):
+        for name, tensor in self.named_parameters():
+            # Their sum: once over the weights, a fraction of reading them.
+            if tensor.is_floating_point() and not tensor.is_meta and not tensor.sum(dtype=torch.float32).isfinite():
+                raise ValueError(f"the weights cannot be used: {name} holds NaN, infinity or numbers near it.")
+        for name, module in self.named_modules():
+            if isinstance(module, Bert4RecItemEmbeddings) and module.max_values and not module.item_features.is_meta:
+                for bag, ids in zip(module.feature_embeddings, module.item_features.split(module.max_values, dim=1)):
+                    if ids.min() < 0 or ids.max() >= bag.num_embeddings:
+                        raise ValueError(f"the weights cannot be used: {name} holds features that are none.")
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -653,6 +667,7 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         if self.config.vocab_size <= STREAM_FROM:
             filters = (k, exclude_seen, candidate_ids, allow_fewer)
             return super().recommend(input_ids, attention_mask, user_features, *filters)
+        self.check_inputs(input_ids, attention_mask, user_features, candidate_ids)
         seen_ids = self.seen_items(input_ids, attention_mask) if exclude_seen else None
         states, *history = self.next_item_states(input_ids, attention_mask, user_features)
         hidden_states, weight, bias = self.head(states), self.output_weight(), self.decoder.bias

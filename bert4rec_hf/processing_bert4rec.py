@@ -65,6 +65,10 @@ def _check_vocabulary(vocabulary: dict):
     item_ids, titles = vocabulary["item_ids"], vocabulary.get("titles")
     check(types(item_ids) in (set(), {int}, {str}), "item_ids must be all integers or all strings")
     check(len({*item_ids}) == len(item_ids), "item_ids holds an id twice")
+    if types(item_ids) == {int}:
+        check(
+            -(2**63) <= min(item_ids) <= max(item_ids) < 2**63, "item_ids holds a number beyond 64 bits; use strings"
+        )
     check(
         titles is None or types(titles) <= {str, type(None)} and len(titles) == len(item_ids),
         f"titles must be {len(item_ids)} strings or nulls, one for each item",
@@ -77,6 +81,7 @@ def _check_vocabulary(vocabulary: dict):
             values = feature["values"]
             check(types([feature["name"]]) | types(values) == {str} or values == [], f"{kind} must hold strings")
             check(len({*values}) == len(values), f"{feature['name']} has a value twice")
+        check(len({feature["name"] for feature in features}) == len(features), f"{kind} has a name twice")
     features, tables = vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])
     check(types(tables) <= {list} and len(tables) == len(features), "item_feature_values do not fit item_features")
     for feature, rows in zip(features, tables):
@@ -92,6 +97,13 @@ def _check_vocabulary(vocabulary: dict):
             type(max_values) is int and max(most, 1) <= max_values,
             f"max_values of {name} is {max_values!r}, an item has {most}",
         )
+    features = [*features, *vocabulary.get("user_features", [])]
+    texts = [item_ids if types(item_ids) == {str} else [], filter(None, titles or [])]
+    texts += [[feature["name"], *feature["values"]] for feature in features]
+    try:
+        "".join(chain.from_iterable(texts)).encode()
+    except UnicodeEncodeError:
+        check(False, "it holds half a character (a lone surrogate), which no file can")
 
 
 class Bert4RecProcessor(ProcessorMixin):
@@ -234,29 +246,32 @@ class Bert4RecProcessor(ProcessorMixin):
         try:
             tokens = [self._token_ids.get(item) for item in item_ids]
         except TypeError:
-            raise ValueError(f"a history is a list of item ids, not {item_ids!r}.") from None
+            raise ValueError(f"a history is a list of item ids, not {item_ids!r:.200}.") from None
         if None not in tokens:
             return tokens
         known = [token for token in tokens if token is not None]
         strange = item_ids[tokens.index(None)]
         if not known and self._token_ids and isinstance(strange, str) != isinstance(next(iter(self._token_ids)), str):
             raise ValueError(
-                f"item id {strange!r} is a {type(strange).__name__}, the vocabulary holds ids of type "
+                f"item id {strange!r:.200} is a {type(strange).__name__}, the vocabulary holds ids of type "
                 f"{type(next(iter(self._token_ids))).__name__}."
             )
         unknown_items = unknown_items or self.unknown_items
         if unknown_items == "error":
-            raise ValueError(f"item {strange!r} is not in the vocabulary.")
+            raise ValueError(f"item {strange!r:.200} is not in the vocabulary.")
         if unknown_items == "unk":
             return [self.unk_token_id if token is None else token for token in tokens]
-        logger.warning_once(f"Items that are not in the vocabulary are skipped; {strange!r} is the first.")
+        logger.warning_once(f"Items that are not in the vocabulary are skipped; {strange!r:.200} is the first.")
         return known
 
     def encode_profile(self, profile: dict | None) -> list[int]:
         """A profile, feature names to values, to value ids; 0 for what is missing or unknown."""
+        if not isinstance(profile, (dict, type(None))):
+            raise ValueError(f"a profile is a dict of user features, not {profile!r:.200}.")
         if strange := set(profile or {}) - set(self.user_feature_names):
             logger.warning_once(
-                f"{', '.join(sorted(strange))}: no user feature of this model ({', '.join(self.user_feature_names)})."
+                f"{', '.join(sorted(map(str, strange)))}: no user feature of this model "
+                f"({', '.join(self.user_feature_names)})."
             )
         return [
             ids.get(normalize_value((profile or {}).get(name)), 0)
@@ -281,8 +296,12 @@ class Bert4RecProcessor(ProcessorMixin):
             [`BatchFeature`] with `input_ids` and `attention_mask` `(batch_size, longest history)`, padded on the left,
             and, for a model with user features, `user_features` `(batch_size, num_user_features)`.
         """
-        if not histories or not isinstance(histories[0], (list, tuple, np.ndarray)):
+        lists = (list, tuple, np.ndarray)
+        if not isinstance(histories, lists) or not len(histories) or not isinstance(histories[0], lists):
             histories = [histories]
+        for history in histories:
+            if not isinstance(history, lists):  # a string would be read as its letters
+                raise ValueError(f"a history is a list of item ids, not {history!r:.200}.")
         if profiles is None or isinstance(profiles, dict):
             profiles = [profiles] * len(histories)
         if len(profiles) != len(histories):

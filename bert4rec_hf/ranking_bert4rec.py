@@ -78,17 +78,57 @@ class RecommendationMixin:
                 Where fewer than `k` items can be recommended, end a list with PAD, of score `-inf`.
 
         Raises:
-            `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended.
+            `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended, or for ids that the
+            model does not have.
         """
+        self.check_inputs(input_ids, attention_mask, user_features, candidate_ids)
         seen_ids = self.seen_items(input_ids, attention_mask)
         scores = self.score(input_ids, attention_mask, user_features)
         return rank_items(scores, seen_ids, k, exclude_seen, candidate_ids, allow_fewer)
+
+    def check_inputs(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+        candidate_ids: torch.LongTensor | None = None,
+    ):
+        """Raises `ValueError` for what [`~RecommendationMixin.recommend`] cannot take; a GPU would end the process."""
+        _check_ids("input_ids", input_ids, (2,), self.config.vocab_size)
+        if not len(input_ids):
+            raise ValueError("input_ids has no rows; there is nobody to recommend to.")
+        if attention_mask is not None and attention_mask.shape != input_ids.shape:
+            raise ValueError(
+                f"attention_mask has shape {tuple(attention_mask.shape)}, input_ids {tuple(input_ids.shape)}."
+            )
+        if candidate_ids is not None:
+            _check_ids("candidate_ids", candidate_ids, (1, 2), self.config.vocab_size)
+        if user_features is not None:
+            names = [feature["name"] for feature in self.config.user_features]
+            _check_ids("user_features", user_features, (2,))
+            if user_features.shape != (len(input_ids), len(names)):
+                raise ValueError(
+                    f"user_features has shape {tuple(user_features.shape)}; {len(input_ids)} users have "
+                    f"{len(names)} user features each ({', '.join(names)})."
+                )
+            for feature, values in zip(self.config.user_features, user_features.unbind(1)):
+                _check_ids(f"user feature {feature['name']!r}", values, (1,), feature["num_values"])
 
     def seen_items(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.LongTensor:
         """`input_ids` with PAD where `attention_mask` says that there is nothing."""
         if attention_mask is None:
             return input_ids
         return input_ids.masked_fill(attention_mask == 0, self.config.pad_token_id)
+
+
+def _check_ids(name: str, ids: torch.Tensor, dimensions: tuple[int, ...], end: int | None = None):
+    """Raises `ValueError` for what is no tensor of ids below `end`."""
+    if not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int64, torch.int32) or ids.ndim not in dimensions:
+        what = f"{ids.ndim}-d {ids.dtype}" if isinstance(ids, torch.Tensor) else type(ids).__name__
+        shapes = " or ".join(f"{number}-d" for number in dimensions)
+        raise ValueError(f"{name} must be a {shapes} tensor of integers, not {what}.")
+    if end is not None and (outside := (ids < 0) | (ids >= end)).any():
+        raise ValueError(f"{name} has the id {int(ids[outside][0])}; the model's are from 0 to {end - 1}.")
 
 
 def rank_items(

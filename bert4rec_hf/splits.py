@@ -51,7 +51,7 @@ class Split:
         """The cut-off in days since 1970-01-01."""
         try:
             return (datetime.date.fromisoformat(self.cutoff or "") - datetime.date(1970, 1, 1)).days
-        except ValueError:
+        except (TypeError, ValueError):
             raise DataError(f"a temporal split needs --cutoff YYYY-MM-DD, not {self.cutoff!r}.") from None
 
     def rows(self, interactions: Interactions) -> dict[str, np.ndarray]:

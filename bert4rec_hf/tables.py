@@ -9,10 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+from datasets import Dataset
 
 
 class DataError(ValueError):
-    """Input that cannot be used: the message is one line for the person who gave it."""
+    """Input that cannot be used: the message is one line for the person who gave it, whatever the input holds."""
+
+    def __init__(self, message: str):
+        # What it quotes may be long, break the line, or be written to a terminal as if by us.
+        message = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+        super().__init__(message if len(message) <= 1000 else f"{message[:700]} ... {message[-200:]}")
 
 
 class Table:
@@ -41,7 +47,8 @@ class Table:
             with pa.input_stream(file) as stream:
                 if b"\0" in stream.read(4096):
                     raise DataError(
-                        f"{file}: the file is not UTF-8 text; convert it, for example with iconv -t UTF-8."
+                        f"{file}: the file is not UTF-8 text; convert it, for example with iconv -t UTF-8, or let its "
+                        "name end in .gz or .parquet if it is that."
                     )
             with pa.csv.open_csv(file, **self._csv_options()) as reader:
                 return reader.schema.names
@@ -65,6 +72,8 @@ class Table:
                 if len(self.columns) == 1 and any(other in self.columns[0] for other in (";", "\t", "|", ",")):
                     hint = f" The delimiter does not seem to be {self.delimiter!r}; see --delimiter."
                 raise DataError(f"{self.name}: there is no column {name!r}, only {', '.join(self.columns)}.{hint}")
+            if self.columns.count(name) > 1:
+                raise DataError(f"{self.name}: there are {self.columns.count(name)} columns {name!r}; rename one.")
         table = self.table
         if table is None:
             tables = [self._read_file(file, columns) for file in self.files]
@@ -78,12 +87,30 @@ class Table:
                 table = pa.concat_tables(tables, promote_options="permissive")
             except pa.ArrowException:  # files that differ in the type of a column
                 types = pa.schema([(name, pa.string()) for name in columns])
-                table = pa.concat_tables([table.select(columns).cast(types) for table in tables])
+                texts = []
+                for file, table in zip(self.files, tables):
+                    try:
+                        texts.append(table.select(columns).cast(types))
+                    except pa.ArrowException as error:
+                        raise DataError(f"{file}: {error_text(error)}") from None
+                table = pa.concat_tables(texts)
         table = table.select(columns)
         for place, column in enumerate(table.schema):
-            if pa.types.is_null(column.type):
-                table = table.set_column(place, column.name, table[column.name].cast(pa.string()))
+            if (
+                pa.types.is_null(column.type)
+                or pa.types.is_binary(column.type)
+                or pa.types.is_large_binary(column.type)
+            ):
+                try:
+                    table = table.set_column(place, column.name, table[column.name].cast(pa.string()))
+                except pa.ArrowException as error:
+                    raise DataError(f"{self.name}: {column.name}: {error_text(error)}") from None
         return table
+
+    def check_flat(self, table: pa.Table, column: str, what: str):
+        """Raises `DataError` for a column of lists or structs."""
+        if pa.types.is_nested(table[column].type):
+            raise DataError(f"{self.name}: {column} is of type {table[column].type}, not {what}.")
 
     def place(self, row: int) -> str:
         """Where row number `row` (from 0) is, in words."""
@@ -129,8 +156,12 @@ def open_table(given, path: str | None, role: str, delimiter: str = ",") -> Tabl
         return Table(role, role, [], given, delimiter)
     if isinstance(given, dict):
         raise DataError(f"{role} is a DatasetDict; give one of its splits ({', '.join(given)}).")
-    if not isinstance(given, (str, os.PathLike)):  # a datasets.Dataset
+    if isinstance(given, Dataset):
         return Table(role, role, [], given.with_format("arrow")[:], delimiter)
+    if not isinstance(given, (str, os.PathLike)):
+        raise DataError(
+            f"{role} is of type {type(given).__name__}; give files, a datasets.Dataset or a pyarrow.Table."
+        )
     path = os.fspath(given)
     pattern = os.path.join(glob.escape(path), "*") if os.path.isdir(path) else path
     files = [path] if os.path.isfile(path) else sorted(filter(os.path.isfile, glob.glob(pattern)))
@@ -146,7 +177,9 @@ def open_table(given, path: str | None, role: str, delimiter: str = ",") -> Tabl
 def error_text(error: Exception) -> str:
     """What Arrow says in one line, with what to do about it where that is known."""
     text = " ".join(str(error).split())
-    if "utf8" in text.lower() or "utf-8" in text.lower():
+    if "straddl" in text:  # Arrow's words for a row that is longer than what it reads at once
+        return "a row is longer than 1 MB; is a quote not closed?"
+    if "invalid utf8" in text.lower() or "codec can't decode" in text:
         return f"the file is not UTF-8 ({text}); convert it, for example with iconv -t UTF-8."
     return f"{text} (a wrong delimiter? see --delimiter)" if "Expected" in text else text
 
@@ -180,6 +213,7 @@ def ids_as(ids: pa.Array, id_type: pa.DataType) -> pa.Array:
 
 def read_ids(source: Table, table: pa.Table, column: str, allow_null: bool = False) -> tuple[pa.Array, np.ndarray]:
     """Distinct ids, sorted, and the code of each row; -1 is null."""
+    source.check_flat(table, column, "an id")
     values = table[column].combine_chunks()
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
@@ -199,6 +233,7 @@ def read_ids(source: Table, table: pa.Table, column: str, allow_null: bool = Fal
 
 def read_numbers(source: Table, table: pa.Table, column: str) -> np.ndarray:
     """A column as float64, NaN where it is empty."""
+    source.check_flat(table, column, "a number")
     try:
         return table[column].cast(pa.float64()).fill_null(np.nan).to_numpy()
     except pa.ArrowInvalid:
@@ -230,16 +265,20 @@ def read_times(source: Table, table: pa.Table, column: str, counts: dict) -> tup
             f"{source.place(row)}: {column} is empty ({values.null_count} such rows); fill it or drop the rows."
         )
     if pa.types.is_timestamp(values.type):
-        time = values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.int64()).to_numpy()
+        to_microseconds = pc.CastOptions(pa.timestamp("us", values.type.tz), allow_time_truncate=True)
+        try:
+            time = values.cast(options=to_microseconds).cast(pa.int64()).to_numpy()
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{source.name}: {column}: {error_text(error)}") from None
         return time, (time // (86400 * 10**6)).astype(np.int32)
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type)):
         raise DataError(f"{source.name}: {column} is of type {values.type}, not a time.")
     try:
         time = values.cast(pa.int64()).to_numpy()
     except pa.ArrowInvalid:  # seconds with a fraction, or out of range
-        seconds = values.cast(pa.float64()).to_numpy()
+        seconds = values.cast(pa.float64(), safe=False).to_numpy()
         if (np.abs(seconds) >= 1e11).any():
-            row = int(np.argmax(np.abs(seconds) >= 1e11))
+            row = int(np.argmax(np.abs(seconds) if np.isinf(seconds).any() else np.abs(seconds) >= 1e11))
             raise DataError(f"{source.place(row)}: {column} is {values[row].as_py()}, not a time.") from None
         return np.round(seconds * 1e6).astype(np.int64), (seconds // 86400).astype(np.int32)
     return time, _days(source, time, column, counts)
@@ -265,7 +304,7 @@ def _days(source: Table, time: np.ndarray, column: str, counts: dict) -> np.ndar
     nanoseconds since then. Most of the rows decide which it is. The clock may be wrong (seconds up to 99), the date
     counts.
     """
-    usual = int(np.median(time))
+    usual = int(np.partition(time, len(time) // 2)[len(time) // 2])  # the median, exact
     dates = [(19000101 * unit, 21010000 * unit, unit) for unit in (10**6, 10**4, 1)]
     clocks = [(-(10**11), 10**11, 86400), *((10 ** (n + 8), 10 ** (n + 11), 86400 * 10**n) for n in (3, 6, 9))]
     low, high, unit = next(

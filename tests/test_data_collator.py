@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -260,6 +260,48 @@ def test_last_item_rows_mask_the_last_item_that_is_known():
 def test_rows_without_items_are_refused():
     with pytest.raises(DataError, match="row 1 of a batch has no items"):
         make_collator()([{"input_ids": [5]}, {"input_ids": []}])
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.lists(st.integers(2, 22)), st.lists(st.integers(0, 99))), min_size=1, max_size=8),
+)
+def test_what_the_histories_collator_pads_is_there_again_under_the_mask(rows):
+    processor = make_collator().processor
+    batch = DataCollatorForHistories(processor)([{"input_ids": items, "relevant": targets} for items, targets in rows])
+    for (items, targets), ids, mask, relevant in zip(
+        rows, batch["input_ids"], batch["attention_mask"], batch["relevant"], strict=True
+    ):
+        assert ids[mask.bool()].tolist() == items and not ids[~mask.bool()].any()
+        assert relevant[relevant != -100].tolist() == targets
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (len(rows), max(len(row[0]) for row in rows))
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=2, max_size=8),
+    how=st.fixed_dictionaries(
+        {
+            "mlm": st.booleans(),
+            "mlm_probability": st.floats(0.01, 1),
+            "last_item_probability": st.floats(0, 1),
+            "window": st.sampled_from(["last", "random"]),
+            "max_length": st.integers(2, 30),
+        }
+    ),
+    epoch=st.integers(0, 99),
+)
+def test_a_row_alone_gets_the_batch_it_gets_among_others(lengths, how, epoch):
+    collator = make_collator(**how)
+    collator.set_epoch(epoch)
+    rows = rows_of(lengths)
+    together = collator(rows)
+    for number, row in enumerate(rows):
+        alone = collator([row])
+        width = alone["input_ids"].shape[1]
+        for name, padding in (("input_ids", 0), ("attention_mask", 0), ("labels", -100)):
+            assert torch.equal(together[name][number, :width], alone[name][0])
+            assert (together[name][number, width:] == padding).all()
 
 
 def test_histories_collator_pads_and_does_nothing_else():

@@ -177,6 +177,19 @@ def test_what_is_pushed_is_a_whole_recommender_without_pickles(hub, folder):
     assert hub.files("user/folder", "v2")["model.safetensors"] == (folder / "model.safetensors").read_bytes()
 
 
+def test_a_scanner_finds_no_pickle_in_what_is_pushed(hub, tmp_path):
+    scanner = pytest.importorskip("picklescan.scanner")
+    for repo in hub.repos.values():
+        for sha, commit in repo.commits.items():
+            for name, blob in commit.items():
+                (tmp_path / repo.name / sha).mkdir(parents=True, exist_ok=True)
+                (tmp_path / repo.name / sha / name).write_bytes(blob.data)
+    found = scanner.scan_directory_path(tmp_path)
+    assert (found.scanned_files, found.issues_count, found.scan_err) == (0, 0, False)
+    torch.save({"a": torch.ones(1)}, tmp_path / "pytorch_model.bin")
+    assert scanner.scan_directory_path(tmp_path).scanned_files == 1  # it would find one
+
+
 def test_every_push_of_a_trainer_has_code_and_card(hub):
     commits = [set(commit) for commit in hub.repos["model", "user/midway"].commits.values() if "config.json" in commit]
     assert len(commits) >= 2 and all(commit >= MODEL | PROCESSOR | {"README.md"} for commit in commits)

@@ -1,5 +1,9 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+import csv
 import datetime
+import io
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -94,6 +98,23 @@ def test_cleaning_is_what_a_loop_would_do(rows):
     arguments = DataArguments(**LOG_ALONE)
     expected = sorted(dict.fromkeys(rows), key=lambda row: row[:2])  # stable: the first of duplicates, then file order
     assert events(read_interactions(arguments, history)) == [(user, item) for user, _, item in expected]
+
+
+EMPTY = {"", "NULL", "null", "NaN", "nan", "None"}  # what the reader takes for no id
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=6))
+def test_any_text_is_an_id_and_comes_back_as_it_was(ids):
+    """But for white space around it, and numbers, which come back as numbers."""
+    ids = [item for item in ids if item not in EMPTY and item == item.strip()] or ["x"]
+    rows = io.StringIO()
+    csv.writer(rows).writerows([item, 20220301000000 + place, item] for place, item in enumerate(ids))
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), LOG + rows.getvalue())
+        interactions = read(Path(folder))
+    assert {str(item) for item in interactions.item_ids.to_pylist()} == set(ids)
+    assert interactions.item_ids.equals(interactions.user_ids) and len(interactions) == len(ids)
 
 
 def test_repeats_are_counted_and_collapsed_on_request(tmp_path):

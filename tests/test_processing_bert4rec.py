@@ -1,9 +1,12 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import json
+import tempfile
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoProcessor
 
 from bert4rec_hf import Bert4RecProcessor
@@ -108,3 +111,70 @@ def test_files_are_readable_json_with_the_vocabulary_apart(processor, tmp_path):
     processor.save_pretrained(tmp_path)
     assert "vocabulary" not in json.loads((tmp_path / "processor_config.json").read_text(encoding="utf-8"))
     assert "제목 7" in (tmp_path / "vocabulary.json").read_text(encoding="utf-8")
+
+
+@st.composite
+def vocabularies(draw):
+    """Any ids, titles, features and values, as `fit_processor` may make them."""
+    ids = draw(st.sampled_from([st.text(), st.integers(-(2**63), 2**63 - 1)]))
+    item_ids = draw(st.lists(ids, unique=True, max_size=8))
+    vocabulary = {"item_ids": item_ids, "item_features": [], "item_feature_values": []}
+    if draw(st.booleans()):
+        titles = st.lists(st.none() | st.text(), min_size=len(item_ids), max_size=len(item_ids))
+        vocabulary["titles"] = draw(titles)
+    values = st.lists(st.text().map(normalize_value).filter(bool), unique=True, max_size=4)
+    for name in draw(st.lists(st.text(), unique=True, max_size=2)):
+        names = draw(values)
+        of_item = st.lists(st.integers(1, len(names)), unique=True) if names else st.just([])
+        rows = [draw(of_item) for _ in item_ids]
+        most = max([1, *map(len, rows)])
+        vocabulary["item_features"].append({"name": name, "max_values": most, "values": names})
+        vocabulary["item_feature_values"].append(rows)
+    names = draw(st.lists(st.text(), unique=True, max_size=2))
+    vocabulary["user_features"] = [{"name": name, "values": draw(values)} for name in names]
+    return vocabulary
+
+
+@settings(deadline=None, max_examples=50)
+@given(vocabularies(), st.data())
+def test_any_vocabulary_comes_back_from_a_file_and_any_item_from_its_token(vocabulary, data):
+    processor = Bert4RecProcessor(vocabulary)
+    with tempfile.TemporaryDirectory() as folder:
+        processor.save_pretrained(folder)
+        loaded = Bert4RecProcessor.from_pretrained(folder)
+    assert loaded.vocabulary == vocabulary and loaded.vocabulary_hash == processor.vocabulary_hash
+    item_ids = vocabulary["item_ids"]
+    histories = data.draw(st.lists(st.lists(st.sampled_from(item_ids)), min_size=1, max_size=3)) if item_ids else [[]]
+    profiles = [
+        {
+            feature["name"]: data.draw(st.sampled_from([None, *feature["values"]]))
+            for feature in vocabulary["user_features"]
+        }
+        for _ in histories
+    ]
+    inputs = loaded(histories, profiles)
+    assert [[item for item in row if item is not None] for row in loaded.decode(inputs["input_ids"])] == histories
+    assert inputs["attention_mask"].sum(1).tolist() == list(map(len, histories))
+    for row, profile in zip(inputs.get("user_features", []), profiles):
+        values = [feature["values"] for feature in vocabulary["user_features"]]
+        assert [known[i - 1] if i else None for i, known in zip(row.tolist(), values)] == list(profile.values())
+    table = loaded.item_features()
+    assert table.shape == (len(item_ids) + 3, sum(feature["max_values"] for feature in vocabulary["item_features"]))
+    assert not table[:3].any()
+
+
+@settings(deadline=None)
+@given(st.none() | st.booleans() | st.integers() | st.floats() | st.text())
+def test_normalising_twice_changes_nothing(value):
+    normalized = normalize_value(value)
+    assert normalize_value(normalized) == normalized and normalized.split() == [normalized] * bool(normalized)
+
+
+@settings(deadline=None)
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_what_is_no_vocabulary_is_refused_by_a_value_error(anything):
+    for vocabulary in (anything, {"item_ids": anything}, {"item_ids": [1], "titles": anything}):
+        try:
+            Bert4RecProcessor(vocabulary)
+        except ValueError as error:
+            assert "the vocabulary cannot be used" in str(error)

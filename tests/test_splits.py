@@ -1,8 +1,10 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+import datetime
+
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert4rec_hf import DataArguments, DataError, Interactions, Split, parse_windows
@@ -82,6 +84,47 @@ def test_every_row_is_in_one_part_and_nothing_trains_after_what_it_is_tested_on(
         ]
         joined = np.concatenate(places)
         assert (np.diff(joined) > 0).all()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.booleans()), min_size=1, max_size=40),
+    st.integers(0, 4),
+)
+def test_the_k_core_is_what_leaving_out_one_by_one_comes_to(rows, least):
+    interactions = make_interactions([user for user, _, _ in rows], [item for _, item, _ in rows])
+    train = np.array([trains for _, _, trains in rows])
+    left = [(user, item) for user, item, trains in rows if trains]
+    while least > 1:
+        few = [row for row in left if min(sum(row[side] == other[side] for other in left) for side in (0, 1)) < least]
+        if not few:
+            break
+        left.remove(few[0])
+    try:
+        users, items = k_core(interactions, train, least)
+    except DataError:
+        assert least > 1 and not left
+        return
+    kept = [(user, item) for user, item, trains in rows if trains and users[user] and items[item]]
+    assert sorted(kept) == sorted(left)
+
+
+@settings(deadline=None)
+@given(
+    st.dates(datetime.date(1800, 1, 1), datetime.date(2500, 1, 1)),
+    st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["", "D", "W", "M"])), min_size=1, max_size=5),
+    st.lists(st.integers(-99, 3000), min_size=1, max_size=20),
+)
+def test_windows_divide_the_days_from_the_cut_off_on(cutoff, lengths, days):
+    split = Split("temporal", cutoff.isoformat())
+    windows = parse_windows(",".join(f"{number}{unit}" for number, unit in lengths), split)
+    assert windows[0].first == split.cutoff_day() and len(windows) == len(lengths)
+    assert all(window.first < window.end for window in windows)
+    assert all(window.end == later.first for window, later in zip(windows, windows[1:]))
+    days = sorted(split.cutoff_day() + day for day in days)
+    interactions = make_interactions([0] * len(days), days=days)
+    inside = sum(window.rows(interactions).astype(int) for window in windows)
+    assert inside.tolist() == [windows[0].first <= day < windows[-1].end for day in days]
 
 
 def test_k_core_looks_at_training_rows_until_nothing_changes():
