@@ -153,9 +153,11 @@ class MaskingArguments:
 
     mlm_probability: float = field(default=0.2, metadata={"help": "Chance of an item to be masked."})
     last_item_probability: float = field(
-        default=0.1, metadata={"help": "Share of rows that mask only the last items."}
+        default=0.1, metadata={"help": "Share of rows of which only the last items are predicted."}
     )
-    last_items: int = field(default=1, metadata={"help": "Such a row masks 1 to so many items: the longer view."})
+    last_items: int = field(
+        default=1, metadata={"help": "Such a row predicts its last 1 to so many items: the longer view."}
+    )
     empty_history_probability: float = field(
         default=0.05, metadata={"help": "Share of rows without history, where there are user features."}
     )
