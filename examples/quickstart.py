@@ -25,8 +25,8 @@ def main():
     print(f"1. Making up a children's video service in {DATA_DIR}", flush=True)
     write_sample_data(DATA_DIR)
 
-    # 2. Train on what came before April, evaluate on all of April, so half of the rows predict their last 1 to 10 items
-    # at once (a finished run is only evaluated again)
+    # 2. Train on what came before April, evaluate on all of April, so half of the rows predict what was watched last,
+    # 1 to 10 items (a finished run is only evaluated again)
     train(
         *("--data_dir", DATA_DIR, "--save_dir", MODEL_DIR, "--split", "temporal", "--cutoff", "2022-04-01"),
         *("--hidden_size", "64", "--num_head", "2", "--max_length", "64", "--mlm_probability", "0.3"),
