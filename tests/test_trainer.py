@@ -23,6 +23,7 @@ from bert4rec_hf import (
     evaluate,
     load_checkpoint,
 )
+from bert4rec_hf.saving import write_manifest
 from bert4rec_hf.trainer import SimilarLengthSampler
 
 
@@ -317,7 +318,7 @@ def test_a_folder_that_holds_something_else_is_refused(fitted, tmp_path):
         check_save_dir(str(tmp_path), resume=False)
     with pytest.raises(DataError, match="thesis.txt and no whole checkpoint-"):
         check_save_dir(str(tmp_path), resume=True)
-    (tmp_path / "run" / "checkpoint-3").mkdir(parents=True)  # cut short before anything was whole
+    (tmp_path / "run" / "checkpoint.part" / "checkpoint-3").mkdir(parents=True)  # cut short before anything was whole
     assert check_save_dir(str(tmp_path / "run"), resume=True) is None
     for place in ("thesis.txt", "thesis.txt/new"):
         with pytest.raises(DataError, match="thesis.txt is no folder that can be written to"):
@@ -329,7 +330,9 @@ def test_resuming_with_other_data_is_refused(fitted, processor, tmp_path):
     for step in (3, 20):
         fitted[0].save_pretrained(tmp_path / f"checkpoint-{step}")
         config.save_pretrained(tmp_path / f"checkpoint-{step}")
-    (tmp_path / "checkpoint-3" / "trainer_state.json").write_text("{}")  # checkpoint-20 was cut short
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"):
+        (tmp_path / "checkpoint-3" / name).write_text("{}")  # checkpoint-20 was cut short
+    write_manifest(str(tmp_path / "checkpoint-3"))
     assert check_save_dir(str(tmp_path), True, fitted[0], config) == str(tmp_path / "checkpoint-3")
     with pytest.raises(DataError, match="with another vocabulary"):
         check_save_dir(str(tmp_path), True, processor)
