@@ -174,8 +174,8 @@ def what_is_broken(checkpoint: str) -> str | None:
     try:
         with open(path, encoding="utf-8") as file:
             files = {name: (noted["size"], noted["sha256"]) for name, noted in json.load(file).items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return f"{MANIFEST_NAME} cannot be read"
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"{MANIFEST_NAME} cannot be read ({error})"
     for part in NEEDED:
         if not any(name.startswith(part) for name in files):
             return f"it was saved without {part}"

@@ -63,7 +63,7 @@ AVERAGE_NAME = "average.safetensors"
 # What a training leaves in its folder
 RUN_FILES = [*CHECKPOINT_FILES, USERS_FILE]
 RUN_FILES += [f"{name}.{ending}" for name in (DATA_REPORT, MODEL_REPORT) for ending in ("json", "txt", "png")]
-RUN_FILES += [f"{name}.part" for name in ("", *RUN_FILES)] + ["checkpoint-[0-9]*", SAVING_DIR, LOCK_NAME]
+RUN_FILES += [f"{name}.part" for name in ("", *RUN_FILES)] + ["checkpoint-[0-9]*", SAVING_DIR]
 
 
 class SimilarLengthSampler(Sampler):
@@ -210,7 +210,9 @@ class StopOnSignalCallback(TrainerCallback):
     def __exit__(self, error_type, error, traceback):
         for number, handler in self.before.items():
             signal.signal(number, handler)
-        if self.signal and error is None:  # it came when the last step was done
+        if self.signal and error is None:  # it came after the last step
+            name = signal.Signals(self.signal).name
+            print(f"\n{name}: the training is done, what follows is not; go on with --resume.", file=sys.stderr)
             sys.exit(128 + self.signal)
 
     def _note(self, number: int, frame):
@@ -582,10 +584,10 @@ def clear_save_dir(save_dir: str, only_check: bool = False):
         `DataError`: if there is something that no training writes, or no sign of a training; nothing is removed then.
     """
     check_report_dir(save_dir)
-    names = sorted(os.listdir(save_dir)) if os.path.isdir(save_dir) else []
+    names = set(os.listdir(save_dir) if os.path.isdir(save_dir) else []) - {LOCK_NAME}
     own = [*filter_repo_objects(names, allow_patterns=RUN_FILES)]
-    signs = [name for name in names if name in (VOCABULARY_NAME, LOCK_NAME) or name.startswith(PREFIX_CHECKPOINT_DIR)]
-    if strange := [name for name in names if name not in own or not signs]:
+    is_a_run = any(name == VOCABULARY_NAME or name.startswith(PREFIX_CHECKPOINT_DIR) for name in own)
+    if strange := sorted(names.difference(own if is_a_run else [])):
         raise DataError(f"{save_dir} holds {strange[0]}, which is of no training; choose another --save_dir.")
-    for path in (os.path.join(save_dir, name) for name in own if name != LOCK_NAME and not only_check):
+    for path in (os.path.join(save_dir, name) for name in own if not only_check):
         shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
