@@ -419,11 +419,10 @@ class Bert4RecTrainer(Trainer):
                 shutil.rmtree(os.path.dirname(aside), ignore_errors=True)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
+            # What is later is broken, or of a run that this one replaces.
             checkpoints = checkpoints_of(run_dir)
-            for later in checkpoints[
-                checkpoints.index(checkpoint) + 1 :
-            ]:  # broken, or of a run that this one replaces
-                shutil.rmtree(later)
+            for later in checkpoints[checkpoints.index(checkpoint) + 1 :]:
+                shutil.rmtree(later, ignore_errors=True)
             rotate_checkpoints(run_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
         if self.args.push_to_hub:
             self._push_from_checkpoint(checkpoint)
@@ -545,8 +544,8 @@ def check_save_dir(
     check_report_dir(save_dir)
     names = sorted(os.listdir(save_dir)) if os.path.isdir(save_dir) else []
     # What a run wrote that was cut short in its first save is nobody's loss.
-    strange = [name for name in names if name not in (LOCK_NAME, SAVING_DIR)]
-    if not strange:
+    there = [name for name in names if name not in (LOCK_NAME, SAVING_DIR)]
+    if not there:
         return None
     if not resume:
         raise DataError(
@@ -556,8 +555,7 @@ def check_save_dir(
     checkpoint = newest_whole_checkpoint(save_dir)
     if checkpoint is None:
         raise DataError(
-            f"{save_dir} holds {strange[0]} and no whole checkpoint-* folder to resume from; choose another "
-            "--save_dir."
+            f"{save_dir} holds {there[0]} and no whole checkpoint-* folder to resume from; choose another --save_dir."
         )
     if processor is not None:
         before = load_processor(checkpoint)

@@ -275,10 +275,10 @@ def train(data_args, split, model_args, masking_args, args):
     set_seed(args.seed)
 
     # 1. Read the logs, fit the vocabularies on the training rows, encode
-    if args.overwrite:
-        clear_save_dir(args.save_dir, only_check=True)
-    else:
+    if not args.overwrite:
         check_save_dir(args.save_dir, args.resume)
+    elif is_first_process():
+        clear_save_dir(args.save_dir, only_check=True)
     windows = parse_windows(args.windows, split)
     interactions = read_interactions(data_args)
     processor = fit_processor(interactions, split, args.unknown_items)
