@@ -134,6 +134,8 @@ def only_writer(folder: str) -> Iterator[None]:
             raise DataError(
                 f"{folder} is being written by process {lock.read().strip()}; wait for it, or choose another folder."
             ) from None
+        except OSError as error:  # a file system without locks, as some of clusters
+            logger.warning(f"{folder} cannot be locked ({error.strerror}): see that no other process writes into it.")
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()

@@ -323,6 +323,17 @@ def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(make_trainer, 
     assert check_save_dir(str(tmp_path), resume=True) == str(tmp_path / "checkpoint-4")
 
 
+def test_a_list_that_cannot_be_written_leaves_the_one_before(work_dir, sample_dir, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "lists.csv"
+    file.write_text("the one before")
+    flags = ["--model_dir", work_dir / "undisturbed", "--data_dir", sample_dir, "--output_file", file]
+    with pytest.raises(SystemExit) as error, largest_file(1000):
+        run(monkeypatch, "predict.py", *flags)
+    assert error.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {file} cannot be written: File too large.")
+    assert file.read_text() == "the one before" and [*tmp_path.iterdir()] == [file]
+
+
 def test_files_are_written_aside(tmp_path):
     file, folder = tmp_path / "a.txt", tmp_path / "folder"
     with written_aside(str(file)) as part, open(part, "w") as stream:
