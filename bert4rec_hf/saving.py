@@ -213,5 +213,8 @@ def newest_whole_checkpoint(save_dir: str) -> str | None:
             return checkpoint
         logger.warning_once(f"{checkpoint} is skipped: {reason}.")
     if reason is not None:
-        raise DataError(f"{save_dir} has no whole checkpoint to go on from; in {checkpoint} {reason}.")
+        raise DataError(
+            f"{save_dir} has no whole checkpoint to go on from ({os.path.basename(checkpoint)}: {reason}); choose "
+            "another folder, or let it be replaced by --overwrite."
+        )
     return None

@@ -182,7 +182,7 @@ def test_what_is_missing_or_damaged_is_named_and_the_checkpoint_before_is_taken(
 def test_no_whole_checkpoint_is_an_error_and_not_a_new_start(run_dir, make_trainer):
     for step in (4, 8, 12, 16):
         (run_dir / f"checkpoint-{step}" / "optimizer.pt").unlink()
-    words = "run has no whole checkpoint to go on from; in .*checkpoint-4 optimizer.pt is missing"
+    words = r"run has no whole checkpoint to go on from \(checkpoint-4: optimizer.pt is missing\); choose another"
     with pytest.raises(DataError, match=words):
         check_save_dir(str(run_dir), resume=True)
     with pytest.raises(DataError, match=words):
