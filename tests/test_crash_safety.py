@@ -259,8 +259,6 @@ class SendSignal(TrainerCallback):
         (signal.SIGTERM, "on_step_begin", 5, 6),
         (signal.SIGINT, "on_step_begin", 7, 8),  # the last of an epoch, which is validated
         (signal.SIGTERM, "on_prediction_step", 8, 9),
-        (signal.SIGTERM, "on_save", 8, 9),
-        (signal.SIGTERM, "on_step_begin", 15, 16),
         (signal.SIGTERM, "on_save", 16, 16),
     ],
 )
