@@ -1,7 +1,6 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Ranking the whole catalogue for many users, and how good that is: by windows, kinds of targets, and baselines."""
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from .interactions import Interactions, read_user_ids
 from .metrics.ranking.ranking import ranking_scores
 from .modeling_bert4rec import Bert4RecForMaskedLM
 from .processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from .saving import written_aside
 from .splits import Split, Window, training_rows
 from .tables import DataError, ids_as
 
@@ -510,9 +510,8 @@ def write_submission(
     offsets = pa.array(np.arange(len(codes) + 1, dtype=np.int32) * k)
     lists = pc.binary_join(pa.ListArray.from_arrays(offsets, items), ", ")
     table = pa.table({column: ids, "predicted_list": pc.binary_join_element_wise("[", lists, "]", "")})
-    part = f"{output_file}.part"
-    pa.csv.write_csv(table, part, pa.csv.WriteOptions(quoting_style="needed"))
-    os.replace(part, output_file)
+    with written_aside(output_file) as part:
+        pa.csv.write_csv(table, part, pa.csv.WriteOptions(quoting_style="needed"))
     with_events = np.isin(codes, interactions.user)
     return {
         "profiles written": len(codes),

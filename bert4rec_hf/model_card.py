@@ -17,6 +17,7 @@ from .modeling_bert4rec import Bert4RecForMaskedLM
 from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from .processing_bert4rec import Bert4RecProcessor
 from .reports import DATA_REPORT, MODEL_REPORT, verdicts, windows_table
+from .saving import written_aside
 from .splits import Split
 
 
@@ -108,7 +109,8 @@ def write_model_card(
         training_table=_rows(training),
         unknown_items={"skip": "left out", "unk": "read as UNK", "error": "refused"}[processor.unknown_items],
     )
-    card.save(os.path.join(save_dir, "README.md"))
+    with written_aside(os.path.join(save_dir, "README.md")) as part:
+        card.save(part)
     return card
 
 

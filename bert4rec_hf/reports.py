@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from transformers.utils import logging
 
 from .evaluation import ALL_USERS, CEILING, MEMBERS, MODEL, PANEL, Evaluation
+from .saving import written_aside
 from .tables import DataError
 
 
@@ -29,7 +30,10 @@ def write_report(folder: str, name: str, report: dict | list, text: str, draw: C
     """
     os.makedirs(folder, exist_ok=True)
     for ending, content in (("json", json.dumps(report, indent=1, ensure_ascii=False)), ("txt", text)):
-        with open(os.path.join(folder, f"{name}.{ending}"), "w", encoding="utf-8") as file:
+        with (
+            written_aside(os.path.join(folder, f"{name}.{ending}")) as part,
+            open(part, "w", encoding="utf-8") as file,
+        ):
             file.write(content + "\n")
     try:
         from matplotlib.figure import Figure
@@ -37,7 +41,8 @@ def write_report(folder: str, name: str, report: dict | list, text: str, draw: C
         return logger.warning("There is no picture: it needs matplotlib (pip install matplotlib).")
     figure = Figure(figsize=(12, 7.5), layout="constrained")
     draw(figure)
-    figure.savefig(os.path.join(folder, f"{name}.png"), dpi=100)
+    with written_aside(os.path.join(folder, f"{name}.png")) as part:
+        figure.savefig(part, dpi=100, format="png")
 
 
 def write_data_report(folder: str, report: dict) -> str:
@@ -56,7 +61,8 @@ def write_evaluation_report(folder: str, evaluations: Sequence[Evaluation]) -> s
     text = evaluation_text(reports)
     write_report(folder, MODEL_REPORT, reports, text, lambda figure: draw_evaluation(figure, reports))
     users = pa.concat_tables([evaluation.users for evaluation in evaluations], promote_options="default")
-    pq.write_table(users.unify_dictionaries(), os.path.join(folder, USERS_FILE))
+    with written_aside(os.path.join(folder, USERS_FILE)) as part:
+        pq.write_table(users.unify_dictionaries(), part)
     return text
 
 

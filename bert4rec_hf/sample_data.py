@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from .saving import written_aside
+
 
 # genre_mid: (genre_large, two genre_small, usual age, six keywords)
 GENRES = {
@@ -163,7 +165,7 @@ def write_sample_data(
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        with open(output_dir / name, "wb") as file:
+        with written_aside(str(output_dir / name)) as part, open(part, "wb") as file:
             file.write(b"\xef\xbb\xbf" if dirt and name in FILES_WITH_BOM else b"")
             pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(quoting_style="needed"))
 

@@ -2,12 +2,14 @@
 """What `transformers.Trainer` lacks for recommenders: top-k metrics, batches of similar length, whole checkpoints."""
 
 import ctypes
-import glob
 import os
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -17,9 +19,15 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_model, save_model
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Sampler
-from transformers import EvalPrediction, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
+from transformers.trainer_utils import (
+    PREFIX_CHECKPOINT_DIR,
+    HubStrategy,
+    SaveStrategy,
+    TrainOutput,
+    rotate_checkpoints,
+)
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
@@ -32,13 +40,30 @@ from .evaluation import ALL_USERS, MODEL, Targets
 from .hub import CHECKPOINT_FILES, hub_errors, load_processor, push_checkpoint
 from .metrics.ranking.ranking import ranking_scores
 from .model_card import write_model_card
-from .processing_bert4rec import Bert4RecProcessor
+from .processing_bert4rec import VOCABULARY_NAME, Bert4RecProcessor
+from .reports import DATA_REPORT, MODEL_REPORT, USERS_FILE
+from .saving import (
+    LOCK_NAME,
+    MANIFEST_NAME,
+    SAVING_DIR,
+    checkpoints_of,
+    newest_whole_checkpoint,
+    sync,
+    what_is_broken,
+    write_errors,
+    write_manifest,
+    written_aside,
+)
 from .tables import DataError
 
 
 logger = logging.get_logger(__name__)
 
 AVERAGE_NAME = "average.safetensors"
+# What a training leaves in its folder
+RUN_FILES = [*CHECKPOINT_FILES, USERS_FILE]
+RUN_FILES += [f"{name}.{ending}" for name in (DATA_REPORT, MODEL_REPORT) for ending in ("json", "txt", "png")]
+RUN_FILES += [f"{name}.part" for name in ("", *RUN_FILES)] + ["checkpoint-[0-9]*", SAVING_DIR]
 
 
 class SimilarLengthSampler(Sampler):
@@ -126,10 +151,7 @@ class EMACallback(TrainerCallback):
         file = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}", AVERAGE_NAME)
         if state.global_step:
             if not os.path.exists(file):
-                raise DataError(
-                    f"{file} is missing: the run kept no average, or was cut short there. Leave --ema_decay out, or "
-                    "delete the folder to go on from the one before."
-                )
+                raise DataError(f"{file} is missing: the run kept no average. Leave --ema_decay out.")
             self._load(file, state.global_step)
 
     def _load(self, file: str, step: int):
@@ -153,14 +175,74 @@ class EMACallback(TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs):
         folder = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
-        if state.is_world_process_zero:
-            save_model(self.average.module, os.path.join(folder, AVERAGE_NAME))
+        if state.is_world_process_zero and not os.path.exists(os.path.join(folder, MANIFEST_NAME)):
+            self.save(folder)
+
+    def save(self, checkpoint: str):
+        """Writes the average into a checkpoint; [`Bert4RecTrainer`] asks for it before the checkpoint is whole."""
+        save_model(self.average.module, os.path.join(checkpoint, AVERAGE_NAME))
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
         if args.load_best_model_at_end and state.best_model_checkpoint:
             self._load(os.path.join(state.best_model_checkpoint, AVERAGE_NAME), state.global_step)
         self._swap(model)
         self.average, self.is_swapped = None, False  # the model keeps it
+
+
+class StopOnSignalCallback(TrainerCallback):
+    """
+    Ends a run between two steps on SIGTERM or Ctrl-C: the step, and a validation that is due, is finished, a
+    checkpoint saved, and the process exits with 128 + the signal's number, 143 or 130. A second Ctrl-C aborts at once.
+
+        stop = StopOnSignalCallback()
+        trainer = Bert4RecTrainer(..., callbacks=[stop])
+        with stop:
+            trainer.train()
+    """
+
+    def __init__(self):
+        self.signal, self.since, self.agreed, self.before = 0, 0.0, 0, {}
+
+    def __enter__(self):
+        self.before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, error_type, error, traceback):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        if self.signal and error is None:  # it came after the last step
+            name = signal.Signals(self.signal).name
+            print(f"\n{name}: the training is done, what follows is not; go on with --resume.", file=sys.stderr)
+            sys.exit(128 + self.signal)
+
+    def _note(self, number: int, frame):
+        # torchrun passes on a Ctrl-C that the terminal has sent to everyone: that is one, not two.
+        if number == signal.SIGINT and self.signal and time.monotonic() - self.since > 1:
+            raise KeyboardInterrupt
+        if not self.signal:
+            self.signal, self.since = number, time.monotonic()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.agreed = self.signal
+        if args.world_size > 1:  # or one would hear of it a step before the others
+            agreed = torch.tensor(self.signal, device=args.device)
+            torch.distributed.all_reduce(agreed, torch.distributed.ReduceOp.MAX)
+            self.agreed = int(agreed)
+        # What an epoch ends with, its validation say, belongs into its checkpoint.
+        is_last = state.epoch == int(state.epoch) or state.global_step >= state.max_steps
+        if self.agreed and not is_last:
+            control.should_save = True
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        if self.agreed:
+            control.should_save = True
+
+    def on_save(self, args, state, control, **kwargs):
+        if self.agreed:
+            if state.is_world_process_zero:
+                name, step = signal.Signals(self.agreed).name, state.global_step
+                print(f"\n{name}: saved at step {step} in {args.output_dir}; go on with --resume.", file=sys.stderr)
+            sys.exit(128 + self.agreed)
 
 
 def _are_causal(model: torch.nn.Module) -> set[bool]:
@@ -211,7 +293,7 @@ class Bert4RecTrainer(Trainer):
         self.k, self.exclude_seen, self.teacher, self.evaluation = tuple(k), exclude_seen, teacher, None
         if teacher is not None:
             teacher.model.to(self.args.device)
-        self.train_sampler = None
+        self.train_sampler, self.is_saving = None, False
         self.add_callback(SetEpochCallback(self))
         self.add_callback(TrimHeapCallback())
 
@@ -255,10 +337,103 @@ class Bert4RecTrainer(Trainer):
             load_result.missing_keys.remove(name)
         super()._issue_warnings_after_load(load_result)
 
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs) -> TrainOutput:
+        """
+        [`Trainer.train`]; with `resume_from_checkpoint=True` from the newest checkpoint of `args.output_dir` that is
+        whole. Checkpoints of later steps than the one it goes on from are removed when the next one is saved.
+
+        Raises:
+            `DataError`: if no checkpoint is whole, or the one that is named, and if there are checkpoints from which
+            the run does not go on.
+        """
+        folder = self.args.output_dir
+        self.accelerator.wait_for_everyone()
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = newest_whole_checkpoint(folder)
+            if resume_from_checkpoint is None:
+                raise DataError(f"{folder} has no checkpoint to go on from.")
+        elif resume_from_checkpoint:
+            if reason := what_is_broken(resume_from_checkpoint):
+                raise DataError(f"{resume_from_checkpoint} is not whole: {reason}.")
+        elif self.args.save_strategy != SaveStrategy.NO and (used := checkpoints_of(folder)):
+            raise DataError(f"{used[-1]} is of another run; go on with it, or choose another output_dir.")
+        if resume_from_checkpoint:
+            saved = sum(name.startswith("rng_state") for name in os.listdir(resume_from_checkpoint))
+            if saved != self.args.world_size:
+                raise DataError(
+                    f"{resume_from_checkpoint} is of a run on {saved} processes, not {self.args.world_size}: its "
+                    "batches and random states do not fit."
+                )
+        if self.args.should_save:
+            shutil.rmtree(os.path.join(folder, SAVING_DIR), ignore_errors=True)  # what was cut short
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _load_callback_state(self):
+        super()._load_callback_state()
+        saved = self.state.stateful_callbacks.get(EarlyStoppingCallback.__name__)
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, EarlyStoppingCallback) and isinstance(saved, dict):
+                callback.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]
+
+    def _run_epoch(self, *args, **kwargs):
+        # A run that was over when it was saved goes not one step further.
+        is_over = self.state.global_step >= self.state.max_steps
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, EarlyStoppingCallback):
+                is_over |= callback.early_stopping_patience_counter >= callback.early_stopping_patience
+        if is_over:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
+    def _get_output_dir(self, trial) -> str:
+        run_dir = super()._get_output_dir(trial)
+        return os.path.join(run_dir, SAVING_DIR) if self.is_saving else run_dir
+
+    def _save_checkpoint(self, model, trial):
+        """Trainer saves aside; what is there gets its name when all of it is on the disk, its manifest too."""
+        run_dir = self._get_output_dir(trial)
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        checkpoint, aside = os.path.join(run_dir, name), os.path.join(run_dir, SAVING_DIR, name)
+        self.is_saving = True
+        try:
+            with write_errors(checkpoint):
+                super()._save_checkpoint(model, trial)
+                best = os.path.join(run_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}")
+                if best == checkpoint or os.path.isdir(best):
+                    self.state.best_model_checkpoint = best
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    for callback in self.callback_handler.callbacks:
+                        if isinstance(callback, EMACallback):
+                            callback.save(aside)
+                    self.state.save_to_json(os.path.join(aside, TRAINER_STATE_NAME))
+                    write_manifest(aside)
+                    if os.path.isdir(checkpoint):
+                        os.replace(checkpoint, f"{aside}.before")
+                    os.replace(aside, checkpoint)
+                    sync(run_dir)
+        finally:
+            self.is_saving = False
+            if self.args.should_save:
+                shutil.rmtree(os.path.dirname(aside), ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            # What is later is broken, or of a run that this one replaces.
+            checkpoints = checkpoints_of(run_dir)
+            for later in checkpoints[checkpoints.index(checkpoint) + 1 :]:
+                shutil.rmtree(later, ignore_errors=True)
+            rotate_checkpoints(run_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(checkpoint)
+
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None):
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:  # a pickle that nothing reads
-            os.remove(os.path.join(output_dir or self.args.output_dir, TRAINING_ARGS_NAME))
+        output_dir = output_dir or self.args.output_dir
+        is_apart = self.is_saving or not self.args.should_save
+        with nullcontext(output_dir) if is_apart else written_aside(output_dir) as folder:
+            super()._save(folder, state_dict)
+            if self.args.should_save:  # a pickle that nothing reads
+                os.remove(os.path.join(folder, TRAINING_ARGS_NAME))
 
     def create_model_card(self, **kwargs):
         """Writes README.md into `args.output_dir`; the arguments are those of [`write_model_card`]."""
@@ -319,14 +494,16 @@ class Bert4RecTrainer(Trainer):
         return self._push(commit_message, token, revision, blocking)
 
     def _push_from_checkpoint(self, checkpoint_folder: str):
-        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
+        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END or self.is_saving:
             return
         busy = self.push_in_progress is not None and not self.push_in_progress.is_done()
         if busy and not self.args.hub_always_push:
             return
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        for name in filter_repo_objects(os.listdir(checkpoint_folder), allow_patterns=CHECKPOINT_FILES):
-            shutil.copy(os.path.join(checkpoint_folder, name), self.args.output_dir)
+        with written_aside(self.args.output_dir) as part:
+            os.makedirs(part)
+            for name in filter_repo_objects(os.listdir(checkpoint_folder), allow_patterns=CHECKPOINT_FILES):
+                shutil.copy(os.path.join(checkpoint_folder, name), part)
         self.create_model_card()
         job = self._push(f"Training in progress, step {self.state.global_step}", blocking=False)
         self.push_in_progress = PushInProgress([*(self.push_in_progress.jobs if busy else []), job])
@@ -358,30 +535,28 @@ def check_save_dir(
     config: Bert4RecConfig | None = None,
 ) -> str | None:
     """
-    The newest whole checkpoint of a folder to go on from, or `None` to start.
+    The newest whole checkpoint of a folder to go on from, or `None` to start. Which is skipped, and why, is a warning.
 
     Raises:
-        `DataError`: if the folder holds something that would be overwritten, or a run that differs in its vocabulary,
-        its split, how the data is read, or its model.
+        `DataError`: if the folder holds something that would be overwritten, checkpoints of which none is whole, or a
+        run that differs in its vocabulary, its split, how the data is read, or its model.
     """
     check_report_dir(save_dir)
-    if not os.path.isdir(save_dir) or not os.listdir(save_dir):
+    names = sorted(os.listdir(save_dir)) if os.path.isdir(save_dir) else []
+    # What a run wrote that was cut short in its first save is nobody's loss.
+    there = [name for name in names if name not in (LOCK_NAME, SAVING_DIR)]
+    if not there:
         return None
     if not resume:
-        raise DataError(f"{save_dir} is not empty; choose another --save_dir, or go on with a run by --resume.")
-    # Trainer writes the state last: a checkpoint without it was cut short.
-    states = glob.glob(os.path.join(glob.escape(save_dir), "checkpoint-*", TRAINER_STATE_NAME))
-    checkpoints = sorted(map(os.path.dirname, states), key=lambda folder: int(folder.rpartition("-")[2]))
-    if not checkpoints:
-        # What a run wrote that was cut short before its first checkpoint is nobody's loss.
-        strange = sorted(name for name in os.listdir(save_dir) if not name.startswith("checkpoint-"))
-        if strange:
-            raise DataError(
-                f"{save_dir} holds {strange[0]} and no whole checkpoint-* folder to resume from; choose another "
-                "--save_dir."
-            )
-        return None
-    checkpoint = checkpoints[-1]
+        raise DataError(
+            f"{save_dir} is not empty; choose another --save_dir, go on with a run by --resume, or let it be replaced "
+            "by --overwrite."
+        )
+    checkpoint = newest_whole_checkpoint(save_dir)
+    if checkpoint is None:
+        raise DataError(
+            f"{save_dir} holds {there[0]} and no whole checkpoint-* folder to resume from; choose another --save_dir."
+        )
     if processor is not None:
         before = load_processor(checkpoint)
         for name, what in (("vocabulary", "vocabulary"), ("data", "reading of the data"), ("split", "split")):
@@ -393,3 +568,24 @@ def check_save_dir(
             if before[name] != now[name]:
                 raise DataError(f"{checkpoint} has {name} {before[name]}, not {now[name]}; choose another --save_dir.")
     return checkpoint
+
+
+def clear_save_dir(save_dir: str, only_check: bool = False):
+    """
+    Removes what a training left in a folder.
+
+    Args:
+        only_check (`bool`, *optional*, defaults to `False`):
+            Remove nothing, but see that it could be.
+
+    Raises:
+        `DataError`: if there is something that no training writes, or no sign of a training; nothing is removed then.
+    """
+    check_report_dir(save_dir)
+    names = set(os.listdir(save_dir) if os.path.isdir(save_dir) else []) - {LOCK_NAME}
+    own = [*filter_repo_objects(names, allow_patterns=RUN_FILES)]
+    is_a_run = any(name == VOCABULARY_NAME or name.startswith(PREFIX_CHECKPOINT_DIR) for name in own)
+    if strange := sorted(names.difference(own if is_a_run else [])):
+        raise DataError(f"{save_dir} holds {strange[0]}, which is of no training; choose another --save_dir.")
+    for path in (os.path.join(save_dir, name) for name in own if not only_check):
+        shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)

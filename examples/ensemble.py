@@ -16,7 +16,6 @@ evaluated.
 import json
 import os
 import re
-import shutil
 import sys
 from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
@@ -36,6 +35,7 @@ from bert4rec_hf import (
     ensemble_text,
     evaluate,
     load_ensemble,
+    only_writer,
     parse_arguments,
     parse_windows,
     read_interactions,
@@ -45,12 +45,13 @@ from bert4rec_hf import (
     write_evaluation_report,
     write_model_card,
     write_submission,
+    written_aside,
 )
 
 
 RECORD = "members.json"
 # What changes nothing of a model.
-HARMLESS = ("save_dir", "data_dir", "resume", "num_workers", "logging_steps", "eval_batch_size")
+HARMLESS = ("save_dir", "data_dir", "resume", "overwrite", "num_workers", "logging_steps", "eval_batch_size")
 
 
 @dataclass
@@ -133,19 +134,22 @@ def train_members(flags: list[str]):
         name = os.path.join(args.save_dir, f"seed{number}")
         members[name] = flags + as_flags({"seed": number, **own, "save_dir": name, "resume": True})
     settings = {name: settings_of(member) for name, member in members.items()}
-    check_record(args.save_dir, settings)
-    for number, (name, member) in enumerate(members.items(), start=1):
-        is_there = os.path.exists(os.path.join(name, "README.md"))  # what train.py writes last
-        print(f"member {number} of {num_members}: {name}{', there already' if is_there else ''}")
-        if not is_there:
-            train.main(member)
-    ensemble = os.path.join(args.save_dir, "ensemble")
-    if os.path.exists(ensemble):
-        raise DataError(f"{ensemble} is there already; save another one by evaluate --model_dirs ... --save_dir DIR.")
-    shared = settings[os.path.join(args.save_dir, "seed1")]
-    shared = {name: shared[name] for name in ("data_dir", "k", "windows", "exclude_seen", "eval_batch_size")}
-    how = {name: value for name, value in {**shared, **vars(voting)}.items() if value != []}
-    evaluate_members(["--model_dirs", *members, *as_flags(how), "--save_dir", ensemble])
+    with only_writer(args.save_dir):
+        check_record(args.save_dir, settings)
+        for number, (name, member) in enumerate(members.items(), start=1):
+            is_there = os.path.exists(os.path.join(name, "README.md"))  # what train.py writes last
+            print(f"member {number} of {num_members}: {name}{', there already' if is_there else ''}")
+            if not is_there:
+                train.main(member)
+        ensemble = os.path.join(args.save_dir, "ensemble")
+        if os.path.exists(ensemble):
+            raise DataError(
+                f"{ensemble} is there already; save another one by evaluate --model_dirs ... --save_dir DIR."
+            )
+        shared = settings[os.path.join(args.save_dir, "seed1")]
+        shared = {name: shared[name] for name in ("data_dir", "k", "windows", "exclude_seen", "eval_batch_size")}
+        how = {name: value for name, value in {**shared, **vars(voting)}.items() if value != []}
+        evaluate_members(["--model_dirs", *members, *as_flags(how), "--save_dir", ensemble])
 
 
 def read_overrides(file: str | None) -> list[dict]:
@@ -154,7 +158,11 @@ def read_overrides(file: str | None) -> list[dict]:
     overrides = read_settings(file)
     if not isinstance(overrides, list) or not all(isinstance(override, dict) for override in overrides):
         raise DataError(f"{file}: it must be a list with names and values for each member, as in '- {{seed: 7}}'.")
-    known = {part.name for arguments in train.ARGUMENTS for part in fields(arguments)} - {"save_dir", "resume"}
+    known = {part.name for arguments in train.ARGUMENTS for part in fields(arguments)} - {
+        "save_dir",
+        "resume",
+        "overwrite",
+    }
     for number, override in enumerate(overrides, start=1):
         if strange := sorted(set(override) - known):
             raise DataError(f"{file}: member {number} has {strange[0]!r}, which is no argument of a member.")
@@ -186,9 +194,8 @@ def check_record(save_dir: str, settings: dict[str, dict]):
                 raise DataError(f"{name} has {flag} {then.get(flag)}, not {value}; choose another --save_dir.")
     os.makedirs(save_dir, exist_ok=True)
     record = before | {os.path.basename(name): now for name, now in settings.items()}
-    with open(f"{path}.part", "w", encoding="utf-8") as file:
+    with written_aside(path) as part, open(part, "w", encoding="utf-8") as file:
         json.dump(record, file, indent=1, ensure_ascii=False)
-    os.replace(f"{path}.part", path)
 
 
 def load_members(args: RankingArguments, voting: VotingArguments, data_args: DataArguments, split: Split):
@@ -242,13 +249,11 @@ def evaluate_members(flags: list[str]):
     if args.output_dir:
         write_evaluation_report(args.output_dir, [evaluation])
     if args.save_dir:
-        part = f"{os.path.normpath(args.save_dir)}.part"
-        shutil.rmtree(part, ignore_errors=True)
-        ensemble.save_pretrained(part)
-        processor.save_pretrained(part)
-        write_evaluation_report(part, [evaluation])
-        write_model_card(part, ensemble, processor, evaluation=evaluation.report, model_id=args.save_dir)
-        os.replace(part, args.save_dir)
+        with written_aside(args.save_dir) as part:
+            ensemble.save_pretrained(part)
+            processor.save_pretrained(part)
+            write_evaluation_report(part, [evaluation])
+            write_model_card(part, ensemble, processor, evaluation=evaluation.report, model_id=args.save_dir)
         print(f"saved to {args.save_dir}")
 
 

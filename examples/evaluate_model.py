@@ -39,6 +39,7 @@ from bert4rec_hf import (
     read_users,
     run,
     write_evaluation_report,
+    written_aside,
 )
 
 
@@ -123,7 +124,8 @@ def compare_runs(args: EvaluationArguments):
     print(comparison_text(results, a, b))
     if args.output_dir:
         os.makedirs(args.output_dir, exist_ok=True)
-        with open(os.path.join(args.output_dir, "comparison.json"), "w", encoding="utf-8") as file:
+        path = os.path.join(args.output_dir, "comparison.json")
+        with written_aside(path) as part, open(part, "w", encoding="utf-8") as file:
             json.dump({"a": a, "b": b, "windows": results}, file, indent=1, ensure_ascii=False)
 
 

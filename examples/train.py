@@ -10,6 +10,7 @@ The arguments may come from a file, and flags overrule it:
 """
 
 import os
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -25,10 +26,12 @@ from bert4rec_hf import (
     DataError,
     EMACallback,
     Split,
+    StopOnSignalCallback,
     Teacher,
     analyze,
     check_k,
     check_save_dir,
+    clear_save_dir,
     encode_evaluation,
     encode_training,
     evaluate,
@@ -37,6 +40,7 @@ from bert4rec_hf import (
     load_and_grow,
     load_checkpoint,
     metrics_table,
+    only_writer,
     parse_arguments,
     parse_windows,
     push_checkpoint,
@@ -44,6 +48,7 @@ from bert4rec_hf import (
     run,
     write_data_report,
     write_evaluation_report,
+    written_aside,
 )
 
 
@@ -170,7 +175,7 @@ class MaskingArguments:
 class RunArguments:
     """How it is trained."""
 
-    save_dir: str = field(metadata={"help": "Folder of the checkpoint; new or empty."})
+    save_dir: str = field(metadata={"help": "Folder of the checkpoint; new or empty, or see resume and overwrite."})
     seed: int = field(default=1, metadata={"help": "Seed of everything random."})
     epochs: float = field(default=50, metadata={"help": "Passes over the users."})
     max_steps: int = field(default=-1, metadata={"help": "Steps, instead of epochs."})
@@ -210,7 +215,8 @@ class RunArguments:
     )
     bf16: bool = field(default=False, metadata={"help": "Compute in bfloat16."})
     gradient_checkpointing: bool = field(default=False, metadata={"help": "Less memory, more time."})
-    resume: bool = field(default=False, metadata={"help": "Go on from the last checkpoint in save_dir."})
+    resume: bool = field(default=False, metadata={"help": "Go on from the newest whole checkpoint in save_dir."})
+    overwrite: bool = field(default=False, metadata={"help": "Remove the training that save_dir holds, and start."})
     push_to_hub: bool = field(default=False, metadata={"help": "Push the recommender to the Hub when it is done."})
     hub_model_id: str | None = field(default=None, metadata={"help": "Where to; the name of save_dir if not given."})
     hub_private_repo: bool = field(default=False, metadata={"help": "Make a new repository a private one."})
@@ -230,6 +236,8 @@ class RunArguments:
             raise DataError("teacher_weight must be in [0, 1], temperature above 0 and teacher_items at least 1.")
         if self.warmup_ratio >= 1:  # Trainer would read it as a number of steps
             raise DataError(f"warmup_ratio is {self.warmup_ratio}; it must be below 1.")
+        if self.resume and self.overwrite:
+            raise DataError("resume and overwrite exclude each other.")
         if self.early_stopping_patience and not self.do_eval:
             raise DataError("early_stopping_patience needs --do_eval.")
         if not self.push_to_hub and (self.hub_model_id or self.hub_private_repo or self.hub_revision):
@@ -254,11 +262,25 @@ def parse(flags: list[str] | None = None) -> tuple:
 
 
 def main(flags: list[str] | None = None):
-    data_args, split, model_args, masking_args, args = parse(flags)
+    arguments = parse(flags)
+    save_dir = arguments[-1].save_dir
+    with only_writer(save_dir) if is_first_process() else nullcontext():
+        train(*arguments)
+
+
+def is_first_process() -> bool:
+    """Of those that torchrun starts."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def train(data_args, split, model_args, masking_args, args):
     set_seed(args.seed)
 
     # 1. Read the logs, fit the vocabularies on the training rows, encode
-    check_save_dir(args.save_dir, args.resume)
+    if not args.overwrite:
+        check_save_dir(args.save_dir, args.resume)
+    elif is_first_process():
+        clear_save_dir(args.save_dir, only_check=True)
     windows = parse_windows(args.windows, split)
     interactions = read_interactions(data_args)
     processor = fit_processor(interactions, split, args.unknown_items)
@@ -272,7 +294,7 @@ def main(flags: list[str] | None = None):
         check_k(args.k, processor, held_out[subset], args.exclude_seen)
     for window in windows or []:  # one without rows is refused now, not after the training
         encode_evaluation(interactions, processor, split, window=window)
-    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first
+    if is_first_process():
         print(interactions.summary())
         print(f"{len(train_dataset)} users and {len(processor.vocabulary['item_ids'])} items train, split {split}")
 
@@ -290,7 +312,9 @@ def main(flags: list[str] | None = None):
     if args.teacher:
         how = (model_args.max_length, args.teacher_weight, args.temperature, args.teacher_items)
         teacher = Teacher(*load_checkpoint(args.teacher), processor, *how)
+    stop_on_signal = StopOnSignalCallback()
     callbacks = [EMACallback(args.ema_decay)] if args.ema_decay else []
+    callbacks.append(stop_on_signal)
     if args.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
     sizes = {name: getattr(model_args, flag) for flag, name in SIZES.items()}
@@ -307,7 +331,9 @@ def main(flags: list[str] | None = None):
             )
 
     # 3. Train, and keep the whole recommender
-    checkpoint = check_save_dir(args.save_dir, args.resume, processor, model.config)
+    if args.overwrite and is_first_process():
+        clear_save_dir(args.save_dir)
+    checkpoint = check_save_dir(args.save_dir, args.resume, processor, model.config) if args.resume else None
     trainer = Bert4RecTrainer(
         model,
         TrainingArguments(
@@ -351,11 +377,13 @@ def main(flags: list[str] | None = None):
         exclude_seen=args.exclude_seen,
         teacher=teacher,
     )
-    trainer.train(resume_from_checkpoint=checkpoint)
+    with stop_on_signal:
+        trainer.train(resume_from_checkpoint=checkpoint)
     if not trainer.is_world_process_zero():
         return
-    model.save_pretrained(args.save_dir)
-    processor.save_pretrained(args.save_dir)
+    with written_aside(args.save_dir) as part:
+        model.save_pretrained(part)
+        processor.save_pretrained(part)
 
     # 4. Look at the data and evaluate beside the baselines, for the card, and share
     write_data_report(args.save_dir, analyze(interactions, split, windows))

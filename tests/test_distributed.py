@@ -11,7 +11,15 @@ import pytest
 from test_trainer import make_arguments, make_collator, make_model
 from torch.testing import assert_close
 
-from bert4rec_hf import Bert4RecTrainer, Split, encode_evaluation, encode_training, fit_processor, load_checkpoint
+from bert4rec_hf import (
+    Bert4RecTrainer,
+    Split,
+    encode_evaluation,
+    encode_training,
+    fit_processor,
+    load_checkpoint,
+    newest_whole_checkpoint,
+)
 
 
 ROOT = Path(__file__).parent.parent
@@ -86,3 +94,6 @@ def test_train_py_saves_and_says_what_it_did_once(sample_dir, tmp_path):
     assert out.count("rows read from the log") == out.count("saved to") == out.count("| recall@10") == 1
     assert {"README.md", "model.safetensors"} <= set(os.listdir(tmp_path / "run"))
     assert load_checkpoint(str(tmp_path / "run"))
+    checkpoint = newest_whole_checkpoint(str(tmp_path / "run"))
+    assert {"rng_state_0.pth", "rng_state_1.pth", "manifest.json"} <= set(os.listdir(checkpoint))
+    assert "checkpoint.part" not in os.listdir(tmp_path / "run")

@@ -23,6 +23,7 @@ from bert4rec_hf import (
     evaluate,
     load_checkpoint,
 )
+from bert4rec_hf.saving import write_manifest
 from bert4rec_hf.trainer import SimilarLengthSampler
 
 
@@ -116,7 +117,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_interrupted(fitted, training
     resumed = make_trainer()
     resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{save_steps}"))
     for expected, parameter in zip(whole.model.parameters(), resumed.model.parameters()):
-        assert_close(parameter, expected, atol=1e-6, rtol=1e-5)
+        assert torch.equal(parameter, expected)
 
 
 @pytest.mark.parametrize("trainer_class", [Trainer, Bert4RecTrainer])
@@ -161,7 +162,7 @@ def test_the_average_of_a_run_by_hand_and_resumed(fitted, training, tmp_path, tr
     resumed = make_trainer(save_strategy="no")
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
     for expected, parameter in zip(trainer.model.parameters(), resumed.model.parameters()):
-        assert_close(parameter, expected, atol=1e-6, rtol=1e-5)
+        assert torch.equal(parameter, expected)
     (tmp_path / "checkpoint-5" / "average.safetensors").unlink()
     with pytest.raises(DataError, match="average.safetensors is missing"):
         make_trainer(save_strategy="no").train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
@@ -317,7 +318,7 @@ def test_a_folder_that_holds_something_else_is_refused(fitted, tmp_path):
         check_save_dir(str(tmp_path), resume=False)
     with pytest.raises(DataError, match="thesis.txt and no whole checkpoint-"):
         check_save_dir(str(tmp_path), resume=True)
-    (tmp_path / "run" / "checkpoint-3").mkdir(parents=True)  # cut short before anything was whole
+    (tmp_path / "run" / "checkpoint.part" / "checkpoint-3").mkdir(parents=True)  # cut short before anything was whole
     assert check_save_dir(str(tmp_path / "run"), resume=True) is None
     for place in ("thesis.txt", "thesis.txt/new"):
         with pytest.raises(DataError, match="thesis.txt is no folder that can be written to"):
@@ -329,7 +330,9 @@ def test_resuming_with_other_data_is_refused(fitted, processor, tmp_path):
     for step in (3, 20):
         fitted[0].save_pretrained(tmp_path / f"checkpoint-{step}")
         config.save_pretrained(tmp_path / f"checkpoint-{step}")
-    (tmp_path / "checkpoint-3" / "trainer_state.json").write_text("{}")  # checkpoint-20 was cut short
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"):
+        (tmp_path / "checkpoint-3" / name).write_text("{}")  # checkpoint-20 was cut short
+    write_manifest(str(tmp_path / "checkpoint-3"))
     assert check_save_dir(str(tmp_path), True, fitted[0], config) == str(tmp_path / "checkpoint-3")
     with pytest.raises(DataError, match="with another vocabulary"):
         check_save_dir(str(tmp_path), True, processor)
