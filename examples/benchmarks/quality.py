@@ -37,14 +37,31 @@ NO_FEATURES = " --item_features none --user_features none"
 KEYWORDS = " --item_features keyword_name --user_features none"
 ALL_FEATURES = " --item_features genre_mid country keyword_name --user_features sex age"
 INPUT_ONLY = " --head_item_features False"
+# A row whose flags begin so has no models but those of the row that is named, which vote.
+VOTE = "the seeds vote of "
 LONG = "--mlm_probability 0.4 --epochs 40 --learning_rate 3e-3 --dropout_prob 0.3 --eval_steps 1400"
 WINDOWS = "1M,1M,1M,1M"
+MONTHS = f"--do_eval --k 25 --split temporal --validation_days 28 --windows {WINDOWS} --num_head 2"
+AHEAD = (
+    "--hidden_size 32 --max_length 300 --last_item_probability 1 --last_items 100 --window random --dropout_prob 0.5"
+    " --learning_rate 2e-3 --weight_decay 0.1 --epochs 12 --eval_steps 152"
+)
+ORIGINAL = (
+    "--hidden_size 64 --max_length 128 --mlm_probability 0.6 --last_item_probability 0 --norm_first False"
+    " --position_embedding_type absolute --head_transform True --head_item_features False --learning_rate 1e-3"
+    " --epochs 40 --eval_steps 152"
+)
+MONTHS_AHEAD = {
+    "repeat_prior": (AHEAD + " --repeat_prior", "original_votes"),
+    "no_prior": (AHEAD, "repeat_prior"),
+    "no_profiles": (AHEAD + " --repeat_prior --user_features none", "repeat_prior"),
+    "original": (ORIGINAL, None),
+    "original_votes": (VOTE + "original", None),
+}
 RULES = ("most popular", "popular in the last 30 days", "own most frequent", "Markov chain")
 
-# Of each table the flags of all rows; of its rows their own, and which other row they are compared with. A row whose
-# flags are VOTE has no models but those of the row it names, which vote.
+# Of each table the flags of all rows; of its rows their own, and which other row they are compared with.
 SHARED = "--do_eval --exclude_seen --k 10"
-VOTE = "the seeds vote of"
 TABLES = {
     "ml-1m": (
         SHARED + NO_FEATURES + " --min_events 5 --max_length 200 --train_batch_size 32 --eval_steps 756",
@@ -91,6 +108,7 @@ TABLES = {
             "features": (ALL_FEATURES, "masked"),
         },
     ),
+    **{f"journey-{day}": (f"{MONTHS} --cutoff {day}", MONTHS_AHEAD) for day in ("2017-04-01", "2017-05-01")},
 }
 
 
@@ -124,7 +142,7 @@ def train(flags: str, data_dir: str, seed: int, folder: Path):
     folder.parent.mkdir(parents=True, exist_ok=True)
     legs = legs_of(folder, flags)
     if flags.startswith(VOTE):
-        voters = sorted(folder.parent.glob(f"{flags.removeprefix(VOTE).strip()}-[0-9]*/evaluation.json"))
+        voters = sorted(folder.parent.glob(f"{flags.removeprefix(VOTE)}-[0-9]*/evaluation.json"))
         command = ["ensemble.py", "evaluate", "--model_dirs", *(str(file.parent) for file in voters)]
         command += ["--k", "25", "--windows", WINDOWS, "--data_dir", data_dir, "--save_dir", str(folder)]
     else:
