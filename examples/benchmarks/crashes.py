@@ -9,7 +9,6 @@ Kills trainings (SIGKILL) at random moments, every other time while a checkpoint
 import multiprocessing
 import os
 import random
-import runpy
 import shutil
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from bert4rec_hf import DataError, newest_whole_checkpoint, parse_arguments, run
 from bert4rec_hf.saving import SAVING_DIR
 
 
-TRAIN = Path(__file__).parents[1] / "train.py"
+EXAMPLES = Path(__file__).parents[1]
 FLAGS = "--hidden_size 16 --num_head 2 --intermediate_size 32 --max_length 16 --train_batch_size 19 --max_steps 16"
 FLAGS += " --save_steps 2 --do_eval --eval_steps 2 --ema_decay 0.9 --min_events 2 --learning_rate 0.02 --k 5"
 
@@ -42,8 +41,10 @@ def train(flags: list[str], log: str):
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    sys.argv = [str(TRAIN), *flags]
-    runpy.run_path(str(TRAIN), run_name="__main__")
+    sys.path.insert(0, str(EXAMPLES))
+    import train as script
+
+    run(lambda: script.main(flags))
 
 
 def start(flags: list, log: Path) -> multiprocessing.Process:

@@ -43,8 +43,8 @@ LONG = "--mlm_probability 0.4 --epochs 40 --learning_rate 3e-3 --dropout_prob 0.
 WINDOWS = "1M,1M,1M,1M"
 MONTHS = f"--do_eval --k 25 --split temporal --validation_days 28 --windows {WINDOWS} --num_head 2"
 AHEAD = (
-    "--hidden_size 32 --max_length 300 --last_item_probability 1 --last_items 100 --window random --dropout_prob 0.5"
-    " --learning_rate 2e-3 --weight_decay 0.1 --epochs 12 --eval_steps 152"
+    "--hidden_size 16 --max_length 300 --last_item_probability 1 --last_items 100 --window random --dropout_prob 0.3"
+    " --learning_rate 2e-3 --weight_decay 0.1 --epochs 20 --eval_steps 152"
 )
 ORIGINAL = (
     "--hidden_size 64 --max_length 128 --mlm_probability 0.6 --last_item_probability 0 --norm_first False"
