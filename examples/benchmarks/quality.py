@@ -106,6 +106,7 @@ TABLES = {
             "layers_4": ("--num_layers 4", "masked"),
             "features_input": (ALL_FEATURES + INPUT_ONLY, "masked"),
             "features": (ALL_FEATURES, "masked"),
+            "repeat_prior": ("--repeat_prior", "masked"),
         },
     ),
     **{f"journey-{day}": (f"{MONTHS} --cutoff {day}", MONTHS_AHEAD) for day in ("2017-04-01", "2017-05-01")},
