@@ -72,6 +72,10 @@ TABLES = {
                 " --validation_users 500",
                 "masked",
             ),
+            "causal_shorter": (
+                "--causal --epochs 16 --learning_rate 2e-3 --dropout_prob 0.3 --window random",
+                "causal",
+            ),
         },
     ),
     "beauty": (
