@@ -366,7 +366,13 @@ class Bert4RecTrainer(Trainer):
                 )
         if self.args.should_save:
             shutil.rmtree(os.path.join(folder, SAVING_DIR), ignore_errors=True)  # what was cut short
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        except DataError:
+            for callback in self.callback_handler.callbacks:
+                if getattr(callback, "training_bar", None) is not None:
+                    callback.training_bar.close()  # what is said next gets a line of its own
+            raise
 
     def _load_callback_state(self):
         super()._load_callback_state()
