@@ -63,11 +63,12 @@ def _join_masks(batch: dict, rows: np.ndarray, mask: int, padding: int) -> dict:
     order = np.argsort(~labelled, axis=1, kind="stable")[:, : labelled.sum(1).max()]
     labels = np.take_along_axis(batch["labels"], order, axis=1)
     positions = np.where(rows[:, None], first, order)
-    width = int((batch["attention_mask"] * ~behind).sum(1).max())
+    attention_mask = np.where(behind, 0, batch["attention_mask"])
+    width = attention_mask.sum(1).max()
     input_ids = np.where(rows[:, None] & (columns == first), mask, batch["input_ids"])
     return {
         "input_ids": np.where(behind, padding, input_ids)[:, :width],
-        "attention_mask": np.where(behind, 0, batch["attention_mask"])[:, :width],
+        "attention_mask": attention_mask[:, :width],
         "labels": labels,
         "label_positions": np.where(labels == -100, 0, positions),
     }

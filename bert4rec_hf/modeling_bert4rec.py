@@ -418,7 +418,6 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         """
         if self.repeat_prior is not None and (input_ids is None or teacher_ids is not None):
             raise ValueError("a model with a repeat prior needs input_ids, and learns from no teacher.")
-        history_ids = input_ids
         positions = sample = None
         if labels is not None:
             positions, places, labels = find_labels(labels, label_positions)
@@ -452,7 +451,7 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         else:
             hidden_states = take_positions(hidden_states, positions) if record else hidden_states
             hidden_states = hidden_states.flatten(0, 1)[places]
-            history = self.histories_at(places, history_ids, attention_mask, positions)
+            history = self.histories_at(places, input_ids, attention_mask, positions)
             if self.repeat_prior is not None:
                 loss = self.mixture_loss(hidden_states, labels, *history)
             else:

@@ -177,10 +177,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
                 for member in self.members
             ]
             return MaskedLMOutput(loss=torch.stack(losses).mean())
-        places, states = torch.arange(input_ids.numel(), device=input_ids.device), []
-        for member in self.members:
-            state = member.model(input_ids, attention_mask, position_ids, self.features_of(member, user_features))[0]
-            states.append((state.flatten(0, 1), *member.histories_at(places, input_ids, attention_mask)))
+        places = torch.arange(input_ids.numel(), device=input_ids.device)
+        states = self.states_at(places, input_ids, attention_mask, user_features, position_ids=position_ids)
         return MaskedLMOutput(logits=torch.cat([*self.vote(states)]).view(*input_ids.shape, -1))
 
     @torch.no_grad()
@@ -208,6 +206,27 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
             for member in self.members
         ]
 
+    def states_at(
+        self,
+        places: torch.LongTensor,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+        positions: torch.LongTensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+    ) -> list[tuple[torch.Tensor, ...]]:
+        """
+        What each member's `log_probabilities` takes at `places` `(num_states,)` of the flattened `positions`
+        `(batch_size, num_positions)`, all by default.
+        """
+        states = []
+        for member in self.members:
+            features = self.features_of(member, user_features)
+            state = member.model(input_ids, attention_mask, position_ids, features, output_positions=positions)[0]
+            history = member.histories_at(places, input_ids, attention_mask, positions)
+            states.append((state.flatten(0, 1)[places], *history))
+        return states
+
     @torch.no_grad()
     def label_distribution(
         self,
@@ -224,15 +243,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         items that the ensemble deems most likely at each labelled position, and their probabilities among each other.
         """
         positions, places, _ = find_labels(labels, label_positions)
-        states = []
-        for member in self.members:
-            state = member.model(
-                input_ids,
-                attention_mask,
-                user_features=self.features_of(member, user_features),
-                output_positions=positions,
-            )[0].flatten(0, 1)[places]
-            states.append((state, *member.histories_at(places, input_ids, attention_mask, positions)))
+        states = self.states_at(places, input_ids, attention_mask, user_features, positions)
         num_items = min(num_items, self.config.vocab_size - 3)
         top = [voted.topk(num_items) for voted in self.vote(states, 1_000_000)]
         if not top:

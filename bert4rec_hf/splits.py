@@ -61,13 +61,11 @@ class Split:
         if self.split == "leave_one_out":
             events = np.bincount(interactions.user, minlength=len(interactions.user_ids))
             newer = (np.cumsum(events)[interactions.user] - 1) - np.arange(len(interactions))
-            held_out = events >= 3
-            validates = held_out.copy()
-            if 0 < self.validation_users < held_out.sum():
-                validates[:] = False
-                users = np.flatnonzero(held_out)
-                validates[users[np.arange(self.validation_users) * len(users) // self.validation_users]] = True
-            rows["test"] = held_out[interactions.user] & (newer == 0)
+            users = np.flatnonzero(events >= 3)
+            number = min(self.validation_users or len(users), len(users))
+            validates = np.zeros(len(events), dtype=bool)
+            validates[users[np.arange(number) * len(users) // max(number, 1)]] = True
+            rows["test"] = (events >= 3)[interactions.user] & (newer == 0)
             rows["validation"] = validates[interactions.user] & (newer == 1)
         elif self.split == "temporal":
             rows["test"] = interactions.day >= self.cutoff_day()

@@ -122,6 +122,11 @@ def flags_of(table: str, row: str) -> str:
     return rows[row][0] if rows[row][0].startswith(VOTE) else f"{shared} {rows[row][0]}".strip()
 
 
+def runs_of(table: str, row: str, seeds: list[int]) -> list[int]:
+    """Whose folders a row has: a seed's each, or one, 0, where all seeds vote."""
+    return [0] if flags_of(table, row).startswith(VOTE) else seeds
+
+
 def metrics_of(table: str) -> tuple[str, ...]:
     # With one target a user, recall is the hit rate.
     return ("score@25", "ndcg@25") if "--split temporal" in TABLES[table][0] else ("recall@10", "ndcg@10")
@@ -192,8 +197,7 @@ def with_intervals(values: list[dict[str, np.ndarray]], table: str) -> dict[str,
 def summarize(table: str, row: str, seeds: list[int], save_dir: Path) -> dict | None:
     """A row's figures, of the seeds that are finished."""
     flags = flags_of(table, row)
-    seeds = seeds[:1] if flags.startswith(VOTE) else seeds
-    folders = {seed: save_dir / table / f"{row}-{seed}" for seed in seeds}
+    folders = {seed: save_dir / table / f"{row}-{seed}" for seed in runs_of(table, row, seeds)}
     values = {seed: users_of(folder, table) for seed, folder in folders.items() if finished(folder)}
     if not values:
         return None
@@ -223,9 +227,7 @@ def summarize(table: str, row: str, seeds: list[int], save_dir: Path) -> dict | 
     other = TABLES[table][1][row][1]
     others = {}
     if other:
-        of_seeds = {seed: save_dir / table / f"{other}-{seed}" for seed in values}
-        if flags_of(table, other).startswith(VOTE):
-            of_seeds = dict.fromkeys(values, save_dir / table / f"{other}-1")
+        of_seeds = {seed: save_dir / table / f"{other}-{runs_of(table, other, [seed])[0]}" for seed in values}
         others[other] = {seed: users_of(folder, table) for seed, folder in of_seeds.items() if finished(folder)}
     if len(windows) > 1:  # where the simple rules are hard to beat
         for rule in RULES:
@@ -281,12 +283,11 @@ def main():
     rows = args.rows or [*TABLES[args.table][1]]
     if unknown := {*rows} - {*TABLES[args.table][1]}:
         raise DataError(f"{args.table} has no row {sorted(unknown)[0]!r}; it has {', '.join(TABLES[args.table][1])}.")
-    for seed in args.seeds:
+    # Seed by seed, so that what is there early are whole tables; votes when all who vote are there.
+    for seed in [*args.seeds, 0]:
         for row in rows:
-            if seed != args.seeds[0] and flags_of(args.table, row).startswith(VOTE):
-                continue
             folder = args.save_dir / args.table / f"{row}-{seed}"
-            if not finished(folder):
+            if seed in runs_of(args.table, row, args.seeds) and not finished(folder):
                 print(f"{row}, seed {seed}: see {folder}.log", flush=True)
                 train(flags_of(args.table, row), args.data_dir, seed, folder)
     results = [summarize(args.table, row, args.seeds, args.save_dir) for row in rows]
