@@ -77,7 +77,9 @@ def test_a_second_writer_is_refused_and_a_full_disk_leaves_the_checkpoint_before
     assert first.exitcode == 2
     error = last_line(tmp_path / "first.txt")
     assert error.startswith(f"error: {save_dir}/checkpoint-") and "cannot be written: " in error
-    assert "File too large" in error and "What was there is as it was." in error
+    # Which of the two depends on the file that it was writing when the limit came.
+    assert "File too large" in error or "a limit on the size of files" in error
+    assert error.endswith("What was there is as it was.")
     left = [*save_dir.iterdir()]
     assert left and {*left} == {*save_dir.glob("checkpoint-*")} and not any(what_is_broken(str(path)) for path in left)
 
