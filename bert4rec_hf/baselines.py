@@ -45,10 +45,13 @@ def popularity(counts: np.ndarray) -> Callable:
     return recommend
 
 
-def own_frequency(counts: np.ndarray) -> Callable:
-    """The items that a user has had most often, ties to the lower id; after them those with the greatest `counts`."""
+def own_frequency(counts: np.ndarray, ties_by_popularity: bool = False) -> Callable:
+    """
+    The items that a user has had most often, ties to the lower id or to the greater of `counts`; after them those with
+    the greatest `counts`.
+    """
     fill = by_popularity(counts)
-    tie_break = 1 - torch.arange(len(fill), dtype=torch.float64) / len(fill)
+    tie_break = fill if ties_by_popularity else 1 - torch.arange(len(fill), dtype=torch.float64) / len(fill)
 
     def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False):
         own = fill.new_zeros(len(input_ids), len(fill)).scatter_add_(1, input_ids, fill.new_ones(input_ids.shape))
@@ -91,8 +94,8 @@ def fit_baselines(
     interactions: Interactions, processor: Bert4RecProcessor, train: np.ndarray, recent_days: int = 30
 ) -> dict[str, Callable]:
     """
-    The baselines by their names: most popular, popular in the last `recent_days` days, the user's own most frequent,
-    and a first-order Markov chain.
+    The baselines by their names: most popular, popular in the last `recent_days` days, the user's own most frequent
+    with ties to the lower id and to the more popular, and a first-order Markov chain.
 
     Args:
         train (`np.ndarray` of bool, shape `(num_rows,)`): the training rows of the log.
@@ -103,5 +106,6 @@ def fit_baselines(
         "most popular": popularity(counts),
         f"popular in the last {recent_days} days": popularity(item_popularity(interactions, processor, recent)),
         "own most frequent": own_frequency(counts),
+        "own most frequent, then popular": own_frequency(counts, ties_by_popularity=True),
         "Markov chain": markov(interactions, processor, train, counts),
     }

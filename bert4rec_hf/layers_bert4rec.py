@@ -250,8 +250,9 @@ class Bert4RecRepeatPrior(nn.Linear):
     What of a user's next item is a repetition: the share of the user's own history beside that of the softmax over all
     items, as in the repeat mode of RepeatNet (https://doi.org/10.1609/aaai.v33i01.33014830), but in the manner of
     Dirichlet smoothing (https://doi.org/10.1145/984321.984322): an event of the history counts `age**-decay`, and the
-    softmax as many events as it takes. Both are learnt and depend on the state. They start at a decay of 0, with which
-    an item counts as often as it was watched, and at 1 event.
+    softmax as many events as it takes. Both are learnt and depend on the state, which does not learn from them: where
+    nothing repeats the rest of the model learns what it would without. They start at a decay of 0, with which an item
+    counts as often as it was watched, and at 1 event.
     """
 
     def __init__(self, config: Bert4RecConfig):
@@ -268,7 +269,7 @@ class Bert4RecRepeatPrior(nn.Linear):
             The log of the softmax's share, `(num_states,)`, and the shares of the events, `(num_states, num_events)`.
             Without history all is the softmax's.
         """
-        log_events, decay = super().forward(hidden_states).float().unbind(-1)
+        log_events, decay = super().forward(hidden_states.detach()).float().unbind(-1)
         log_weights = (-decay[:, None] * ages.clamp(min=1).log()).masked_fill(ages == 0, torch.finfo(decay.dtype).min)
         log_weights = torch.cat([log_events[:, None], log_weights], 1).log_softmax(-1)
         return log_weights[:, 0], log_weights[:, 1:].exp()

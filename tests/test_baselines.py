@@ -13,7 +13,8 @@ from bert4rec_hf.baselines import item_popularity
 
 
 EVENTS = [(user, item) for user, items in enumerate(("aabcb", "abcca", "aacbc", "bc")) for item in items]
-NAMES = ["most popular", "popular in the last 30 days", "own most frequent", "Markov chain"]
+OWN = "own most frequent, then popular"
+NAMES = ["most popular", "popular in the last 30 days", "own most frequent", OWN, "Markov chain"]
 
 
 def test_by_hand():
@@ -69,6 +70,7 @@ def test_they_are_what_counting_by_hand_gives(users, history):
     expected = {
         "most popular": lambda item: (-popular[item], item),
         "own most frequent": lambda item: (-own[item], 0 if own[item] else -popular[item], item),
+        OWN: lambda item: (-own[item], -popular[item], item),
         "Markov chain": lambda item: (-following.get(item, 0), -popular[item], item),
     }
     baselines = fit_baselines(interactions, processor, split.rows(interactions)["train"])

@@ -100,6 +100,25 @@ def test_neither_the_target_nor_what_comes_after_it_counts(processor, is_causal)
 
 
 @CAUSAL
+def test_where_nothing_repeats_the_rest_of_the_model_learns_what_it_would_without(processor, is_causal):
+    model = make(processor, is_causal)
+    row, labels = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[20, -100, 19, 18]])
+
+    def gradients():
+        model.zero_grad()
+        model(input_ids=row, labels=labels).loss.backward()
+        return {name: p.grad for name, p in model.named_parameters() if p.grad is not None and "prior" not in name}
+
+    with_prior, softmax = gradients(), softmax_of(model, input_ids=row)[0]
+    lead = model.score(row)[0] - softmax
+    assert_close(lead[10:], lead[10].expand(len(lead) - 10))  # and what is new keeps its order
+    model.repeat_prior = None
+    without = gradients()
+    assert len(without) > 10
+    assert_close(with_prior, without)
+
+
+@CAUSAL
 def test_neither_padding_nor_the_rest_of_a_batch_changes_anything(processor, inputs, is_causal):
     model = make(processor, is_causal)
     scores, labels = model.score(**inputs), labels_for(inputs)

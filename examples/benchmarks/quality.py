@@ -22,7 +22,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 import torch
 
@@ -39,26 +41,37 @@ ALL_FEATURES = " --item_features genre_mid country keyword_name --user_features 
 INPUT_ONLY = " --head_item_features False"
 # A row whose flags begin so has no models but those of the row that is named, which vote.
 VOTE = "the seeds vote of "
+# A row that is compared with another so is compared on the users that have a row in the table of profiles.
+PROFILED = ", users with a profile"
 LONG = "--mlm_probability 0.4 --epochs 40 --learning_rate 3e-3 --dropout_prob 0.3 --eval_steps 1400"
-WINDOWS = "1M,1M,1M,1M"
-MONTHS = f"--do_eval --k 25 --split temporal --validation_days 28 --windows {WINDOWS} --num_head 2"
+MONTHS = "--do_eval --k 25 --split temporal --validation_days 28"
 AHEAD = (
-    "--hidden_size 16 --max_length 300 --last_item_probability 1 --last_items 100 --window random --dropout_prob 0.3"
-    " --learning_rate 2e-3 --weight_decay 0.1 --epochs 20 --eval_steps 152"
+    "--hidden_size 16 --num_head 2 --max_length 300 --last_item_probability 1 --last_items 100 --window random"
+    " --dropout_prob 0.3 --learning_rate 2e-3 --weight_decay 0.1 --epochs 20 --eval_steps 152"
 )
 ORIGINAL = (
-    "--hidden_size 64 --max_length 128 --mlm_probability 0.6 --last_item_probability 0 --norm_first False"
+    "--hidden_size 64 --num_head 2 --max_length 128 --mlm_probability 0.6 --last_item_probability 0 --norm_first False"
     " --position_embedding_type absolute --head_transform True --head_item_features False --learning_rate 1e-3"
     " --epochs 40 --eval_steps 152"
 )
-MONTHS_AHEAD = {
-    "repeat_prior": (AHEAD + " --repeat_prior", "original_votes"),
-    "no_prior": (AHEAD, "repeat_prior"),
-    "no_profiles": (AHEAD + " --repeat_prior --user_features none", "repeat_prior"),
-    "original": (ORIGINAL, None),
-    "original_votes": (VOTE + "original", None),
+
+
+def rows_ahead(ahead: str, windows: str) -> dict[str, tuple[str, str | None]]:
+    """The rows of a table of months ahead: ours, without what makes it ours, and the original's recipe."""
+    return {
+        "repeat_prior": (f"{ahead} --repeat_prior", "original_votes"),
+        "no_prior": (ahead, "repeat_prior"),
+        "no_profiles": (f"{ahead} --repeat_prior --user_features none", "repeat_prior"),
+        "original": (ORIGINAL, None),
+        "original_votes": (f"{VOTE}original --k 25 --windows {windows}", None),
+    }
+
+
+JOURNEY = rows_ahead(AHEAD, "1M,1M,1M,1M") | {
+    "profiles": (f"{AHEAD} --repeat_prior --user_features age income home size kids_count", "no_profiles" + PROFILED)
 }
-RULES = ("most popular", "popular in the last 30 days", "own most frequent", "Markov chain")
+OWN = "own most frequent"
+RULES = ("most popular", "popular in the last 30 days", OWN, f"{OWN}, then popular", "Markov chain")
 
 # Of each table the flags of all rows; of its rows their own, and which other row they are compared with.
 SHARED = "--do_eval --exclude_seen --k 10"
@@ -113,7 +126,10 @@ TABLES = {
             "repeat_prior": ("--repeat_prior", "masked"),
         },
     ),
-    **{f"journey-{day}": (f"{MONTHS} --cutoff {day}", MONTHS_AHEAD) for day in ("2017-04-01", "2017-05-01")},
+    **{
+        f"journey-{day}": (f"{MONTHS} --windows 1M,1M,1M,1M --cutoff {day}", JOURNEY)
+        for day in ("2017-04-01", "2017-05-01")
+    },
 }
 
 
@@ -152,9 +168,10 @@ def train(flags: str, data_dir: str, seed: int, folder: Path):
     folder.parent.mkdir(parents=True, exist_ok=True)
     legs = legs_of(folder, flags)
     if flags.startswith(VOTE):
-        voters = sorted(folder.parent.glob(f"{flags.removeprefix(VOTE)}-[0-9]*/evaluation.json"))
+        row, *rest = flags.removeprefix(VOTE).split()
+        voters = sorted(folder.parent.glob(f"{row}-[0-9]*/evaluation.json"))
         command = ["ensemble.py", "evaluate", "--model_dirs", *(str(file.parent) for file in voters)]
-        command += ["--k", "25", "--windows", WINDOWS, "--data_dir", data_dir, "--save_dir", str(folder)]
+        command += [*rest, "--data_dir", data_dir, "--save_dir", str(folder)]
     else:
         command = ["train.py", *flags.split(), "--data_dir", data_dir, "--seed", str(seed)]
         command += ["--save_dir", str(folder), "--resume"]
@@ -170,11 +187,15 @@ def train(flags: str, data_dir: str, seed: int, folder: Path):
         Path(f"{folder}.json").write_text(json.dumps({"flags": flags, "legs": [*legs, leg]}))
 
 
-def users_of(folder: Path, table: str, recommender: str = MODEL) -> dict[str, np.ndarray]:
-    """Of each window the figures of each user, `(num_users, num_metrics)`."""
+def users_of(
+    folder: Path, table: str, recommender: str = MODEL, only: pa.ChunkedArray | None = None
+) -> dict[str, np.ndarray]:
+    """Of each window the figures of each user, or only of some, `(num_users, num_metrics)`."""
     metrics = metrics_of(table)
     users = pq.read_table(folder / "evaluation_users.parquet", columns=["recommender", "window", "user", *metrics])
     users = users.filter(pc.equal(pc.cast(users["recommender"], "string"), recommender)).sort_by("user")
+    if only is not None:
+        users = users.filter(pc.is_in(pc.cast(users["user"], "string"), pc.cast(only, "string")))
     names = np.array(pc.cast(users["window"], "string").to_pylist())
     values = np.stack([users[metric].to_numpy() for metric in metrics], axis=1)
     return {str(name): values[names == name] for name in np.unique(names)}
@@ -194,7 +215,7 @@ def with_intervals(values: list[dict[str, np.ndarray]], table: str) -> dict[str,
     return results
 
 
-def summarize(table: str, row: str, seeds: list[int], save_dir: Path) -> dict | None:
+def summarize(table: str, row: str, seeds: list[int], data_dir: str, save_dir: Path) -> dict | None:
     """A row's figures, of the seeds that are finished."""
     flags = flags_of(table, row)
     folders = {seed: save_dir / table / f"{row}-{seed}" for seed in runs_of(table, row, seeds)}
@@ -224,19 +245,19 @@ def summarize(table: str, row: str, seeds: list[int], save_dir: Path) -> dict | 
         "python": platform.python_version(),
         "against": {},
     }
-    other = TABLES[table][1][row][1]
-    others = {}
-    if other:
-        of_seeds = {seed: save_dir / table / f"{other}-{runs_of(table, other, [seed])[0]}" for seed in values}
-        others[other] = {seed: users_of(folder, table) for seed, folder in of_seeds.items() if finished(folder)}
-    if len(windows) > 1:  # where the simple rules are hard to beat
-        for rule in RULES:
-            others[rule] = {seed: users_of(folders[seed], table, rule) for seed in values}
-    for name, theirs in others.items():
-        leads = [
-            {window: values[seed][window] - theirs[seed][window] for window in windows}
-            for seed in values & theirs.keys()
-        ]
+    others = {rule: (row, rule, None) for rule in RULES if len(windows) > 1}  # where the simple rules are hard to beat
+    if other := TABLES[table][1][row][1]:
+        only = None
+        if other.endswith(PROFILED):
+            only = pa.csv.read_csv(Path(data_dir) / "profile_data.csv")["profile_id"]
+        others = {other: (other.removesuffix(PROFILED), MODEL, only), **others}
+    for name, (other, recommender, only) in others.items():
+        leads = []
+        for seed, folder in folders.items():
+            theirs = save_dir / table / f"{other}-{runs_of(table, other, [seed])[0]}"
+            if seed in values and finished(theirs):
+                a, b = users_of(folder, table, only=only), users_of(theirs, table, recommender, only)
+                leads.append({window: a[window] - b[window] for window in windows})
         if leads:
             result["against"][name] = with_intervals(leads, table)
     return result
@@ -271,6 +292,31 @@ def show(table: str, results: list[dict]):
             )
 
 
+def draw(results: list[dict], file: Path):
+    """Of each table of months ahead a panel: the score of its rows and rules by month, with intervals over users."""
+    from matplotlib.figure import Figure
+
+    tables = [table for table in TABLES if any(len(r["results"]) > 1 for r in results if r["table"] == table)]
+    figure = Figure(figsize=(6 * len(tables), 4.5), layout="constrained")
+    for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables):
+        rows = {result["row"]: result for result in results if result["table"] == table}
+        lines = {row: [of[metrics_of(table)[0]] for of in result["results"].values()] for row, result in rows.items()}
+        for row, figures in lines.items():
+            means = np.array([of["mean"] for of in figures])
+            ends = np.abs(np.array([of["interval"] for of in figures]).T - means)
+            axes.errorbar(range(1, len(means) + 1), means, yerr=ends, label=row, marker="o", ms=4, capsize=3)
+        row, result = next(iter(rows.items()))
+        for rule in RULES:
+            leads = [of[metrics_of(table)[0]]["mean"] for of in result["against"][rule].values()]
+            means = [of["mean"] - lead for of, lead in zip(lines[row], leads)]
+            axes.plot(range(1, len(means) + 1), means, label=rule, linestyle="--", marker=".")
+        axes.set(title=table, xlabel="months after training", ylabel=metrics_of(table)[0], ylim=(0, None))
+        axes.set_xticks(range(1, len(means) + 1))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.savefig(file, dpi=80)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", required=True, choices=[*TABLES])
@@ -279,6 +325,7 @@ def main():
     parser.add_argument("--rows", nargs="+", help="Some of the table's rows.")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--output_file", type=Path, help="JSON of all rows; those of this run are replaced.")
+    parser.add_argument("--figure_file", type=Path, help="PNG of the months ahead of all tables in --output_file.")
     args = parser.parse_args()
     rows = args.rows or [*TABLES[args.table][1]]
     if unknown := {*rows} - {*TABLES[args.table][1]}:
@@ -290,7 +337,7 @@ def main():
             if seed in runs_of(args.table, row, args.seeds) and not finished(folder):
                 print(f"{row}, seed {seed}: see {folder}.log", flush=True)
                 train(flags_of(args.table, row), args.data_dir, seed, folder)
-    results = [summarize(args.table, row, args.seeds, args.save_dir) for row in rows]
+    results = [summarize(args.table, row, args.seeds, args.data_dir, args.save_dir) for row in rows]
     show(args.table, results)
     if args.output_file:
         old = json.loads(args.output_file.read_text(encoding="utf-8")) if args.output_file.exists() else []
@@ -298,6 +345,8 @@ def main():
         kept = [result for result in old if (result["table"], result["row"]) not in new]
         lines = ",\n".join(json.dumps(result) for result in kept + results)
         args.output_file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        if args.figure_file:
+            draw(kept + results, args.figure_file)
 
 
 if __name__ == "__main__":
