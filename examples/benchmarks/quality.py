@@ -89,6 +89,12 @@ TABLES = {
                 "--causal --epochs 16 --learning_rate 2e-3 --dropout_prob 0.3 --window random",
                 "causal",
             ),
+            # The size and the positions of SASRec.
+            "causal_as_sasrec": (
+                "--causal --hidden_size 64 --num_head 1 --intermediate_size 64 --position_embedding_type absolute"
+                " --dropout_prob 0.1 --epochs 50 --learning_rate 2e-3 --train_batch_size 128 --eval_steps 235",
+                "causal",
+            ),
         },
     ),
     "beauty": (
@@ -124,6 +130,18 @@ TABLES = {
             "features_input": (ALL_FEATURES + INPUT_ONLY, "masked"),
             "features": (ALL_FEATURES, "masked"),
             "repeat_prior": ("--repeat_prior", "masked"),
+        },
+    ),
+    "beauty-lessons": (
+        SHARED + NO_FEATURES + " --max_length 50 --hidden_size 64 --num_head 2 --dropout_prob 0.2"
+        " --train_batch_size 64 --learning_rate 2e-3 --epochs 16 --eval_steps 1400 --mlm_probability 0.4",
+        {
+            "masked": ("", None),
+            "untied": ("--tie_word_embeddings False", "masked"),
+            "mask_0.15": ("--mlm_probability 0.15", "masked"),
+            "mask_0.6": ("--mlm_probability 0.6", "masked"),
+            "layers_1": ("--num_layers 1", "masked"),
+            "layers_4": ("--num_layers 4", "masked"),
         },
     ),
     **{
