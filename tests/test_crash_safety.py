@@ -63,7 +63,7 @@ def wait_for(process, path):
 
 def test_a_second_writer_is_refused_and_a_full_disk_leaves_the_checkpoint_before(crashes, sample_dir, tmp_path):
     save_dir = tmp_path / "run"
-    flags = ["--data_dir", sample_dir, "--save_dir", save_dir, *SMALL, "--max_steps", 2000, "--save_steps", 5]
+    flags = ["--data_dir", sample_dir, "--save_dir", save_dir, *SMALL, "--max_steps", 20000, "--save_steps", 5]
     first = crashes.start([*flags, "--logging_steps", 1000], tmp_path / "first.txt")
     wait_for(first, save_dir / "checkpoint-5")
     second = crashes.start([*flags, "--resume"], tmp_path / "second.txt")
