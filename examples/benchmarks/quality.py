@@ -324,7 +324,7 @@ def draw(results: list[dict], file: Path):
             ends = np.abs(np.array([of["interval"] for of in figures]).T - means)
             axes.errorbar(range(1, len(means) + 1), means, yerr=ends, label=row, marker="o", ms=4, capsize=3)
         row, result = next(iter(rows.items()))
-        for rule in RULES:
+        for rule in (rule for rule in RULES if rule in result["against"]):
             leads = [of[metrics_of(table)[0]]["mean"] for of in result["against"][rule].values()]
             means = [of["mean"] - lead for of, lead in zip(lines[row], leads)]
             axes.plot(range(1, len(means) + 1), means, label=rule, linestyle="--", marker=".")
