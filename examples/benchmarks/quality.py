@@ -301,8 +301,11 @@ def show(table: str, results: list[dict]):
                 metric = second if window == "test" else first
                 figure = lead[window][metric]
                 low, high = figure["interval"]
-                share = figure["mean"] / (result["results"][window][metric]["mean"] - figure["mean"])
-                leads.append(f"{name}: {figure['mean']:+.4f} ({low:+.4f} to {high:+.4f}), {share:+.1%}")
+                leads.append(f"{name}: {figure['mean']:+.4f} ({low:+.4f} to {high:+.4f})")
+                if not name.endswith(PROFILED):  # the mean is of all users
+                    leads[-1] += (
+                        f", {figure['mean'] / (result['results'][window][metric]['mean'] - figure['mean']):+.1%}"
+                    )
             minutes = sum(leg["seconds"] * leg["threads"] for legs in result["legs"] for leg in legs) / 60
             minutes = f"{minutes / len(result['seeds']):.0f}"
             print(
