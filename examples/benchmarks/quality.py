@@ -303,9 +303,8 @@ def show(table: str, results: list[dict]):
                 low, high = figure["interval"]
                 leads.append(f"{name}: {figure['mean']:+.4f} ({low:+.4f} to {high:+.4f})")
                 if not name.endswith(PROFILED):  # the mean is of all users
-                    leads[-1] += (
-                        f", {figure['mean'] / (result['results'][window][metric]['mean'] - figure['mean']):+.1%}"
-                    )
+                    theirs = result["results"][window][metric]["mean"] - figure["mean"]
+                    leads[-1] += f", {figure['mean'] / theirs:+.1%}"
             minutes = sum(leg["seconds"] * leg["threads"] for legs in result["legs"] for leg in legs) / 60
             minutes = f"{minutes / len(result['seeds']):.0f}"
             print(
