@@ -84,7 +84,7 @@ def test_evaluation_prints_a_page_and_writes_a_report(checkpoint, sample_dir, tm
     (evaluation,) = json.loads((reports / "evaluation.json").read_text())
     printed = capsys.readouterr().out
     results = evaluation["windows"][0]["groups"]["all users"]["results"]
-    assert list(results)[0] == "BERT4Rec" and len(results) == 6 and evaluation["model"] == checkpoint.name
+    assert list(results)[0] == "BERT4Rec" and len(results) == 7 and evaluation["model"] == checkpoint.name
     assert f"{results['BERT4Rec']['score@10']['mean']:.3f} ±" in printed
     assert "leave_one_out" in printed and "exact duplicate rows dropped" in printed
     assert (reports / "evaluation.txt").read_text().strip() in printed
@@ -141,7 +141,7 @@ def test_models_of_several_origins_are_evaluated_in_one_run(origins, sample_dir,
             )
             assert window["name"] == other["name"] and score == pytest.approx(same)
     users = pq.read_table(tmp_path / "evaluation_users.parquet")
-    assert len(set(users["split"].to_pylist())) == 2 and len(set(users["recommender"].to_pylist())) == 6
+    assert len(set(users["split"].to_pylist())) == 2 and len(set(users["recommender"].to_pylist())) == 7
 
 
 def test_simple_rules_are_evaluated_without_a_model(sample_dir, tmp_path, monkeypatch, capsys):
