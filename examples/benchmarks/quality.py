@@ -55,20 +55,24 @@ ORIGINAL = (
     " --epochs 40 --eval_steps 152"
 )
 
-
-def rows_ahead(ahead: str, windows: str) -> dict[str, tuple[str, str | None]]:
-    """The rows of a table of months ahead: ours, without what makes it ours, and the original's recipe."""
-    return {
-        "repeat_prior": (f"{ahead} --repeat_prior", "original_votes"),
-        "no_prior": (ahead, "repeat_prior"),
-        "no_profiles": (f"{ahead} --repeat_prior --user_features none", "repeat_prior"),
-        "original": (ORIGINAL, None),
-        "original_votes": (f"{VOTE}original --k 25 --windows {windows}", None),
-    }
-
-
-JOURNEY = rows_ahead(AHEAD, "1M,1M,1M,1M") | {
-    "profiles": (f"{AHEAD} --repeat_prior --user_features age income home size kids_count", "no_profiles" + PROFILED)
+WINDOWS = "--windows 1M,1M,1M,1M"
+# Ours, without what makes it ours, and the original's recipe.
+MONTHS_AHEAD = {
+    "repeat_prior": (f"{AHEAD} --repeat_prior", "original_votes"),
+    "no_prior": (AHEAD, "repeat_prior"),
+    "no_profiles": (f"{AHEAD} --repeat_prior --user_features none", "repeat_prior"),
+    "profiles": (f"{AHEAD} --repeat_prior --user_features age income home size kids_count", "no_profiles" + PROFILED),
+    "original": (ORIGINAL, None),
+    "original_votes": (f"{VOTE}original --k 25 {WINDOWS}", None),
+}
+# What the original's authors said that they had learnt.
+LESSONS = {
+    "masked": ("", None),
+    "untied": ("--tie_word_embeddings False", "masked"),
+    "mask_0.15": ("--mlm_probability 0.15", "masked"),
+    "mask_0.6": ("--mlm_probability 0.6", "masked"),
+    "layers_1": ("--num_layers 1", "masked"),
+    "layers_4": ("--num_layers 4", "masked"),
 }
 OWN = "own most frequent"
 RULES = ("most popular", "popular in the last 30 days", OWN, f"{OWN}, then popular", "Markov chain")
@@ -120,13 +124,8 @@ TABLES = {
     "ml-100k": (
         SHARED + NO_FEATURES + " --min_events 5 --max_length 100 --hidden_size 64 --num_head 2 --dropout_prob 0.2"
         " --train_batch_size 16 --learning_rate 2e-3 --epochs 30 --eval_steps 177 --mlm_probability 0.4",
-        {
-            "masked": ("", None),
-            "untied": ("--tie_word_embeddings False", "masked"),
-            "mask_0.15": ("--mlm_probability 0.15", "masked"),
-            "mask_0.6": ("--mlm_probability 0.6", "masked"),
-            "layers_1": ("--num_layers 1", "masked"),
-            "layers_4": ("--num_layers 4", "masked"),
+        LESSONS
+        | {
             "features_input": (ALL_FEATURES + INPUT_ONLY, "masked"),
             "features": (ALL_FEATURES, "masked"),
             "repeat_prior": ("--repeat_prior", "masked"),
@@ -135,19 +134,9 @@ TABLES = {
     "beauty-lessons": (
         SHARED + NO_FEATURES + " --max_length 50 --hidden_size 64 --num_head 2 --dropout_prob 0.2"
         " --train_batch_size 64 --learning_rate 2e-3 --epochs 16 --eval_steps 1400 --mlm_probability 0.4",
-        {
-            "masked": ("", None),
-            "untied": ("--tie_word_embeddings False", "masked"),
-            "mask_0.15": ("--mlm_probability 0.15", "masked"),
-            "mask_0.6": ("--mlm_probability 0.6", "masked"),
-            "layers_1": ("--num_layers 1", "masked"),
-            "layers_4": ("--num_layers 4", "masked"),
-        },
+        LESSONS,
     ),
-    **{
-        f"journey-{day}": (f"{MONTHS} --windows 1M,1M,1M,1M --cutoff {day}", JOURNEY)
-        for day in ("2017-04-01", "2017-05-01")
-    },
+    **{f"journey-{day}": (f"{MONTHS} {WINDOWS} --cutoff {day}", MONTHS_AHEAD) for day in ("2017-04-01", "2017-05-01")},
 }
 
 
@@ -271,11 +260,12 @@ def summarize(table: str, row: str, seeds: list[int], data_dir: str, save_dir: P
         others = {other: (other.removesuffix(PROFILED), MODEL, only), **others}
     for name, (other, recommender, only) in others.items():
         leads = []
-        for seed, folder in folders.items():
-            theirs = save_dir / table / f"{other}-{runs_of(table, other, [seed])[0]}"
-            if seed in values and finished(theirs):
-                a, b = users_of(folder, table, only=only), users_of(theirs, table, recommender, only)
-                leads.append({window: a[window] - b[window] for window in windows})
+        for seed, ours in values.items():
+            folder = save_dir / table / f"{other}-{runs_of(table, other, [seed])[0]}"
+            if finished(folder):
+                ours = ours if only is None else users_of(folders[seed], table, only=only)
+                theirs = users_of(folder, table, recommender, only)
+                leads.append({window: ours[window] - theirs[window] for window in windows})
         if leads:
             result["against"][name] = with_intervals(leads, table)
     return result
@@ -319,18 +309,18 @@ def draw(results: list[dict], file: Path):
     tables = [table for table in TABLES if any(len(r["results"]) > 1 for r in results if r["table"] == table)]
     figure = Figure(figsize=(6 * len(tables), 4.5), layout="constrained")
     for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables):
-        rows = {result["row"]: result for result in results if result["table"] == table}
-        lines = {row: [of[metrics_of(table)[0]] for of in result["results"].values()] for row, result in rows.items()}
-        for row, figures in lines.items():
+        metric = metrics_of(table)[0]
+        rows = [result for result in results if result["table"] == table]
+        for result in rows:
+            figures = [of[metric] for of in result["results"].values()]
             means = np.array([of["mean"] for of in figures])
             ends = np.abs(np.array([of["interval"] for of in figures]).T - means)
-            axes.errorbar(range(1, len(means) + 1), means, yerr=ends, label=row, marker="o", ms=4, capsize=3)
-        row, result = next(iter(rows.items()))
-        for rule in (rule for rule in RULES if rule in result["against"]):
-            leads = [of[metrics_of(table)[0]]["mean"] for of in result["against"][rule].values()]
-            means = [of["mean"] - lead for of, lead in zip(lines[row], leads)]
+            axes.errorbar(range(1, len(means) + 1), means, yerr=ends, label=result["row"], marker="o", ms=4, capsize=3)
+        months, against = rows[0]["results"], rows[0]["against"]
+        for rule in RULES:  # what is left of a row's score without its lead
+            means = [of[metric]["mean"] - against[rule][month][metric]["mean"] for month, of in months.items()]
             axes.plot(range(1, len(means) + 1), means, label=rule, linestyle="--", marker=".")
-        axes.set(title=table, xlabel="months after training", ylabel=metrics_of(table)[0], ylim=(0, None))
+        axes.set(title=table, xlabel="months after training", ylabel=metric, ylim=(0, None))
         axes.set_xticks(range(1, len(means) + 1))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
@@ -345,7 +335,7 @@ def main():
     parser.add_argument("--rows", nargs="+", help="Some of the table's rows.")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--output_file", type=Path, help="JSON of all rows; those of this run are replaced.")
-    parser.add_argument("--figure_file", type=Path, help="PNG of the months ahead of all tables in --output_file.")
+    parser.add_argument("--figure_file", type=Path, help="PNG of the months ahead, also of --output_file's tables.")
     args = parser.parse_args()
     rows = args.rows or [*TABLES[args.table][1]]
     if unknown := {*rows} - {*TABLES[args.table][1]}:
@@ -359,14 +349,15 @@ def main():
                 train(flags_of(args.table, row), args.data_dir, seed, folder)
     results = [summarize(args.table, row, args.seeds, args.data_dir, args.save_dir) for row in rows]
     show(args.table, results)
-    if args.output_file:
-        old = json.loads(args.output_file.read_text(encoding="utf-8")) if args.output_file.exists() else []
-        new = {(result["table"], result["row"]) for result in results}
-        kept = [result for result in old if (result["table"], result["row"]) not in new]
-        lines = ",\n".join(json.dumps(result) for result in kept + results)
-        args.output_file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-        if args.figure_file:
-            draw(kept + results, args.figure_file)
+    file = args.output_file
+    old = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else []
+    new = {(result["table"], result["row"]) for result in results}
+    results = [result for result in old if (result["table"], result["row"]) not in new] + results
+    if file:
+        lines = ",\n".join(json.dumps(result) for result in results)
+        file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    if args.figure_file:
+        draw(results, args.figure_file)
 
 
 if __name__ == "__main__":
