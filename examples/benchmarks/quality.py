@@ -44,10 +44,9 @@ VOTE = "the seeds vote of "
 # A row that is compared with another so is compared on the users that have a row in the table of profiles.
 PROFILED = ", users with a profile"
 LONG = "--mlm_probability 0.4 --epochs 40 --learning_rate 3e-3 --dropout_prob 0.3 --eval_steps 1400"
-MONTHS = "--do_eval --k 25 --split temporal --validation_days 28"
 AHEAD = (
-    "--hidden_size 16 --num_head 2 --max_length 300 --last_item_probability 1 --last_items 100 --window random"
-    " --dropout_prob 0.3 --learning_rate 2e-3 --weight_decay 0.1 --epochs 20 --eval_steps 152"
+    "--hidden_size 16 --num_head 2 --max_length 300 --mlm_probability 0.8 --last_item_probability 0.5 --last_items 100"
+    " --window random --dropout_prob 0.3 --learning_rate 2e-3 --weight_decay 0.1 --epochs 20 --eval_steps 152"
 )
 ORIGINAL = (
     "--hidden_size 64 --num_head 2 --max_length 128 --mlm_probability 0.6 --last_item_probability 0 --norm_first False"
@@ -55,16 +54,26 @@ ORIGINAL = (
     " --epochs 40 --eval_steps 152"
 )
 
-WINDOWS = "--windows 1M,1M,1M,1M"
-# Ours, without what makes it ours, and the original's recipe.
-MONTHS_AHEAD = {
-    "repeat_prior": (f"{AHEAD} --repeat_prior", "original_votes"),
-    "no_prior": (AHEAD, "repeat_prior"),
-    "no_profiles": (f"{AHEAD} --repeat_prior --user_features none", "repeat_prior"),
-    "profiles": (f"{AHEAD} --repeat_prior --user_features age income home size kids_count", "no_profiles" + PROFILED),
-    "original": (ORIGINAL, None),
-    "original_votes": (f"{VOTE}original --k 25 {WINDOWS}", None),
-}
+CHILDREN = (
+    "--hidden_size 64 --num_head 2 --max_length 128 --mlm_probability 0.8 --last_item_probability 0.2 --last_items 50"
+    " --window random --dropout_prob 0.3 --learning_rate 2e-3 --weight_decay 0.1 --epochs 40 --eval_steps 300"
+)
+
+
+def months_ahead(ours: str, cutoff: str, windows: str, rows: dict) -> tuple[str, dict]:
+    """Ours, without what makes it ours, the original's recipe, and `rows`, by what they add to ours."""
+    shared = f"--do_eval --k 25 --split temporal --validation_days 28 --windows {windows} --cutoff {cutoff}"
+    return shared, {
+        "repeat_prior": (f"{ours} --repeat_prior", "original_votes"),
+        "repeat_prior_votes": (f"{VOTE}repeat_prior --k 25 --windows {windows}", "original_votes"),
+        "no_prior": (ours, "repeat_prior"),
+        "no_profiles": (f"{ours} --repeat_prior --user_features none", "repeat_prior"),
+        **{row: (f"{ours} --repeat_prior {flags}", other) for row, (flags, other) in rows.items()},
+        "original": (ORIGINAL, None),
+        "original_votes": (f"{VOTE}original --k 25 --windows {windows}", None),
+    }
+
+
 # What the original's authors said that they had learnt.
 LESSONS = {
     "masked": ("", None),
@@ -136,7 +145,18 @@ TABLES = {
         " --train_batch_size 64 --learning_rate 2e-3 --epochs 16 --eval_steps 1400 --mlm_probability 0.4",
         LESSONS,
     ),
-    **{f"journey-{day}": (f"{MONTHS} {WINDOWS} --cutoff {day}", MONTHS_AHEAD) for day in ("2017-04-01", "2017-05-01")},
+    **{
+        f"journey-{day}": months_ahead(
+            AHEAD,
+            day,
+            "1M,1M,1M,1M",
+            {"profiles": ("--user_features age income home size kids_count", "no_profiles" + PROFILED)},
+        )
+        for day in ("2017-04-01", "2017-05-01")
+    },
+    "children": months_ahead(
+        CHILDREN, "2022-05-01", "1M,1M,1M", {"further": ("--mlm_probability 0.9", "original_votes")}
+    ),
 }
 
 
