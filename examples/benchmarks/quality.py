@@ -84,6 +84,7 @@ LESSONS = {
     "layers_4": ("--num_layers 4", "masked"),
 }
 OWN = "own most frequent"
+DRAWN = ("repeat_prior", "further", "no_prior", "original_votes")
 RULES = ("most popular", "popular in the last 30 days", OWN, f"{OWN}, then popular", "Markov chain")
 
 # Of each table the flags of all rows; of its rows their own, and which other row they are compared with.
@@ -323,14 +324,14 @@ def show(table: str, results: list[dict]):
 
 
 def draw(results: list[dict], file: Path):
-    """Of each table of months ahead a panel: the score of its rows and rules by month, with intervals over users."""
+    """Of each table of months ahead a panel: `DRAWN` and the rules by month, with intervals over users."""
     from matplotlib.figure import Figure
 
     tables = [table for table in TABLES if any(len(r["results"]) > 1 for r in results if r["table"] == table)]
     figure = Figure(figsize=(6 * len(tables), 4.5), layout="constrained")
     for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables):
         metric = metrics_of(table)[0]
-        rows = [result for result in results if result["table"] == table]
+        rows = [result for result in results if result["table"] == table and result["row"] in DRAWN]
         for result in rows:
             figures = [of[metric] for of in result["results"].values()]
             means = np.array([of["mean"] for of in figures])
