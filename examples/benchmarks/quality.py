@@ -328,23 +328,27 @@ def draw(results: list[dict], file: Path):
     from matplotlib.figure import Figure
 
     tables = [table for table in TABLES if any(len(r["results"]) > 1 for r in results if r["table"] == table)]
-    figure = Figure(figsize=(6 * len(tables), 4.5), layout="constrained")
+    figure = Figure(figsize=(5 * len(tables), 5), layout="constrained")
+    colors = {name: f"C{n}" for n, name in enumerate([*DRAWN, *RULES])}
+    lines = {}
     for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables):
         metric = metrics_of(table)[0]
-        rows = [result for result in results if result["table"] == table and result["row"] in DRAWN]
-        for result in rows:
-            figures = [of[metric] for of in result["results"].values()]
+        rows = {result["row"]: result for result in results if result["table"] == table and result["row"] in DRAWN}
+        for row in [row for row in DRAWN if row in rows]:
+            figures = [of[metric] for of in rows[row]["results"].values()]
             means = np.array([of["mean"] for of in figures])
             ends = np.abs(np.array([of["interval"] for of in figures]).T - means)
-            axes.errorbar(range(1, len(means) + 1), means, yerr=ends, label=result["row"], marker="o", ms=4, capsize=3)
-        months, against = rows[0]["results"], rows[0]["against"]
+            style = {"color": colors[row], "marker": "o", "ms": 4, "capsize": 3}
+            lines[row] = axes.errorbar(range(1, len(means) + 1), means, yerr=ends, **style)
+        months, against = next(iter(rows.values()))["results"], next(iter(rows.values()))["against"]
         for rule in RULES:  # what is left of a row's score without its lead
             means = [of[metric]["mean"] - against[rule][month][metric]["mean"] for month, of in months.items()]
-            axes.plot(range(1, len(means) + 1), means, label=rule, linestyle="--", marker=".")
+            style = {"color": colors[rule], "linestyle": "--", "marker": "."}
+            lines[rule] = axes.plot(range(1, len(means) + 1), means, **style)[0]
         axes.set(title=table, xlabel="months after training", ylabel=metric, ylim=(0, None))
         axes.set_xticks(range(1, len(means) + 1))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=5)
     figure.savefig(file, dpi=80)
 
 
