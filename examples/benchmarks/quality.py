@@ -62,13 +62,14 @@ CHILDREN = (
 
 def months_ahead(ours: str, cutoff: str, windows: str, rows: dict) -> tuple[str, dict]:
     """Ours, without what makes it ours, the original's recipe, and `rows`, by what they add to ours."""
+    with_prior = f"{ours} --repeat_prior"
     shared = f"--do_eval --k 25 --split temporal --validation_days 28 --windows {windows} --cutoff {cutoff}"
     return shared, {
-        "repeat_prior": (f"{ours} --repeat_prior", "original_votes"),
+        "repeat_prior": (with_prior, "original_votes"),
         "repeat_prior_votes": (f"{VOTE}repeat_prior --k 25 --windows {windows}", "original_votes"),
         "no_prior": (ours, "repeat_prior"),
-        "no_profiles": (f"{ours} --repeat_prior --user_features none", "repeat_prior"),
-        **{row: (f"{ours} --repeat_prior {flags}", other) for row, (flags, other) in rows.items()},
+        "no_profiles": (f"{with_prior} --user_features none", "repeat_prior"),
+        **{row: (f"{with_prior} {flags}", other) for row, (flags, other) in rows.items()},
         "original": (ORIGINAL, None),
         "original_votes": (f"{VOTE}original --k 25 --windows {windows}", None),
     }
@@ -84,8 +85,9 @@ LESSONS = {
     "layers_4": ("--num_layers 4", "masked"),
 }
 OWN = "own most frequent"
-DRAWN = ("repeat_prior", "further", "no_prior", "original_votes")
 RULES = ("most popular", "popular in the last 30 days", OWN, f"{OWN}, then popular", "Markov chain")
+# Of the rows of months ahead those in the picture.
+DRAWN = ("repeat_prior", "further", "no_prior", "original_votes")
 
 # Of each table the flags of all rows; of its rows their own, and which other row they are compared with.
 SHARED = "--do_eval --exclude_seen --k 10"
@@ -327,20 +329,21 @@ def draw(results: list[dict], file: Path):
     """Of each table of months ahead a panel: `DRAWN` and the rules by month, with intervals over users."""
     from matplotlib.figure import Figure
 
-    tables = [table for table in TABLES if any(len(r["results"]) > 1 for r in results if r["table"] == table)]
+    results = [result for result in results if result["row"] in DRAWN and len(result["results"]) > 1]
+    tables = [table for table in TABLES if any(result["table"] == table for result in results)]
     figure = Figure(figsize=(5 * len(tables), 5), layout="constrained")
     colors = {name: f"C{n}" for n, name in enumerate([*DRAWN, *RULES])}
     lines = {}
     for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables):
         metric = metrics_of(table)[0]
-        rows = {result["row"]: result for result in results if result["table"] == table and result["row"] in DRAWN}
-        for row in [row for row in DRAWN if row in rows]:
-            figures = [of[metric] for of in rows[row]["results"].values()]
+        rows = [result for result in results if result["table"] == table]
+        for result in rows:
+            figures = [of[metric] for of in result["results"].values()]
             means = np.array([of["mean"] for of in figures])
             ends = np.abs(np.array([of["interval"] for of in figures]).T - means)
-            style = {"color": colors[row], "marker": "o", "ms": 4, "capsize": 3}
-            lines[row] = axes.errorbar(range(1, len(means) + 1), means, yerr=ends, **style)
-        months, against = next(iter(rows.values()))["results"], next(iter(rows.values()))["against"]
+            style = {"color": colors[result["row"]], "marker": "o", "ms": 4, "capsize": 3}
+            lines[result["row"]] = axes.errorbar(range(1, len(means) + 1), means, yerr=ends, **style)
+        months, against = rows[0]["results"], rows[0]["against"]
         for rule in RULES:  # what is left of a row's score without its lead
             means = [of[metric]["mean"] - against[rule][month][metric]["mean"] for month, of in months.items()]
             style = {"color": colors[rule], "linestyle": "--", "marker": "."}
