@@ -178,8 +178,8 @@ class Bert4RecConfig(_CheckpointConfig):
         is_causal (`bool`, *optional*, defaults to `False`):
             Look back only, and predict at each item the one after it, as SASRec
             (https://huggingface.co/papers/1808.09781), instead of masked ones from both sides. The MASK then stands
-            before the first item of a history, not after the last. Its batches are those of
-            [`DataCollatorForItemMasking`] with `mlm=False`.
+            before the first item of a history, not after the last, and for what training hides of it. Its batches are
+            those of [`DataCollatorForItemMasking`] with `mlm=False`.
         norm_first (`bool`, *optional*, defaults to `True`):
             Pre-LN with a final norm; `False` for BERT's post-LN.
         head_transform (`bool`, *optional*, defaults to `False`):

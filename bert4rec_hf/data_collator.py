@@ -100,7 +100,8 @@ class DataCollatorForItemMasking:
     r"""
     Masks items of histories for the model to predict (the Cloze task of BERT4Rec,
     https://huggingface.co/papers/1904.06690). At least one item a row is masked. With `mlm=False` a causal model is to
-    predict each item from those before it.
+    predict each item from those before it, of which some are masked (word dropout,
+    https://huggingface.co/papers/1511.06349).
 
     A batch has `input_ids`, `attention_mask` and `labels` `(batch_size, longest)`, padded on the right, and
     `user_features` where there are any. With `last_items` above 1 it has `labels` and `label_positions` `(batch_size,
@@ -114,7 +115,7 @@ class DataCollatorForItemMasking:
         processor ([`Bert4RecProcessor`]):
             For the special tokens.
         mlm_probability (`float`, *optional*, defaults to 0.2):
-            Chance of an item to be masked, in (0, 1].
+            Chance of an item to be masked, from 0 to 1.
         last_item_probability (`float`, *optional*, defaults to 0.1):
             Share of rows where the last items, and only they, are masked, as in recommending.
         last_items (`int`, *optional*, defaults to 1):
@@ -135,7 +136,8 @@ class DataCollatorForItemMasking:
             Share that become a random item; the rest stays as it is. BERT's 80/10/10 is 0.8 and 0.1.
         mlm (`bool`, *optional*, defaults to `True`):
             `False` for models whose `config.is_causal`: an input is the item before its label, or MASK before the
-            first of a history. Nothing else is masked, and every item is a label.
+            first of a history, and every item is a label, masked as an input or not. `last_item_probability` and
+            `last_items` have no meaning then.
         seed (`int`, *optional*, defaults to 0):
             Seed of the draws.
 
@@ -158,9 +160,8 @@ class DataCollatorForItemMasking:
     epoch: torch.Tensor = field(default_factory=lambda: torch.tensor(-1).share_memory_(), repr=False)
 
     def __post_init__(self):
-        if not 0 < self.mlm_probability <= 1:
-            raise DataError(f"mlm_probability is {self.mlm_probability}; it must be in (0, 1].")
-        for name in ("last_item_probability", "empty_history_probability", "mask_replace_prob", "random_replace_prob"):
+        shares = ("mlm_probability", "last_item_probability", "empty_history_probability")
+        for name in (*shares, "mask_replace_prob", "random_replace_prob"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DataError(f"{name} is {getattr(self, name)}; it must be in [0, 1].")
         if self.mask_replace_prob + self.random_replace_prob > 1:
@@ -200,23 +201,23 @@ class DataCollatorForItemMasking:
         columns = np.arange(input_ids.shape[1])
         attention_mask = (columns < length[:, None]) * 1
         maskable = (columns < length[:, None]) & (input_ids >= NUM_SPECIAL_TOKENS)
-        if not self.mlm:
+        uniform = keyed_uniform(keys, input_ids.shape[1], stream=1)
+        if self.mlm:
+            # The lowest draw of a row is masked whatever it is: no row goes without a target.
+            lowest = np.where(maskable, uniform, 2.0).argmin(1)[:, None]
+            masked = maskable & ((uniform < self.mlm_probability) | (columns == lowest))
+            last = np.where(maskable, columns, -1).max(1)
+            most = np.clip(np.minimum(self.last_items, length - 1), 1, None)
+            in_last = maskable & (columns > (last - 1 - (draws[4] * most).astype(np.int64))[:, None])
+            masked = np.where(only_last[:, None], in_last, masked)
+            labels = np.where(masked, input_ids, -100)
+        else:
             before = np.where(empty | (skipped == 0), self.processor.mask_token_id, flat[first + skipped - 1])
             labels = np.where(maskable, input_ids, -100)
             input_ids = np.concatenate([before[:, None], input_ids[:, :-1]], axis=1)
             input_ids = np.where(attention_mask, input_ids, self.processor.pad_token_id)
-            batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
-            return _with_user_features(batch, features)
-        uniform = keyed_uniform(keys, input_ids.shape[1], stream=1)
-        # The lowest draw of a row is masked whatever it is: no row goes without a target.
-        lowest = np.where(maskable, uniform, 2.0).argmin(1)[:, None]
-        masked = maskable & ((uniform < self.mlm_probability) | (columns == lowest))
-        last = np.where(maskable, columns, -1).max(1)
-        most = np.clip(np.minimum(self.last_items, length - 1), 1, None)
-        in_last = maskable & (columns > (last - 1 - (draws[4] * most).astype(np.int64))[:, None])
-        masked = np.where(only_last[:, None], in_last, masked)
+            masked = (input_ids >= NUM_SPECIAL_TOKENS) & (uniform < self.mlm_probability)
 
-        labels = np.where(masked, input_ids, -100)
         replaced = keyed_uniform(keys, input_ids.shape[1], stream=2)
         by_mask = masked & (replaced < self.mask_replace_prob)
         by_random = masked & ~by_mask & (replaced < self.mask_replace_prob + self.random_replace_prob)
@@ -224,7 +225,7 @@ class DataCollatorForItemMasking:
         items = NUM_SPECIAL_TOKENS + (items * (self.processor.vocab_size - NUM_SPECIAL_TOKENS)).astype(np.int64)
         input_ids = np.where(by_mask, self.processor.mask_token_id, np.where(by_random, items, input_ids))
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
-        if self.last_items > 1:
+        if self.mlm and self.last_items > 1:
             batch = _join_masks(batch, only_last, self.processor.mask_token_id, self.processor.pad_token_id)
         return _with_user_features(batch, features)
 

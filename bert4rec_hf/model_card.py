@@ -72,8 +72,9 @@ def write_model_card(
             training[f"Member {number}, weight {weight / sum(weights):.2f}"] = sizes
     else:
         training = _sizes(model)
-    if isinstance(collator, DataCollatorForItemMasking) and collator.mlm:
+    if isinstance(collator, DataCollatorForItemMasking):
         training["Mask probability"] = collator.mlm_probability
+    if isinstance(collator, DataCollatorForItemMasking) and collator.mlm:
         last = "item" if collator.last_items == 1 else f"1 to {collator.last_items} items"
         training[f"Rows that predict only the last {last}"] = collator.last_item_probability
     if training_args is not None:

@@ -156,7 +156,9 @@ class ModelArguments:
 class MaskingArguments:
     """What is masked."""
 
-    mlm_probability: float = field(default=0.2, metadata={"help": "Chance of an item to be masked."})
+    mlm_probability: float = field(
+        default=0.2, metadata={"help": "Chance of an item to be masked; with --causal all are predicted all the same."}
+    )
     last_item_probability: float = field(
         default=0.1, metadata={"help": "Share of rows of which only the last items are predicted."}
     )

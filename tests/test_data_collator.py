@@ -53,7 +53,7 @@ def apart(batch):
 
 @given(
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=20),
-    probability=st.floats(0.001, 1),
+    probability=st.floats(0, 1),
     last=st.floats(0, 1),
     empty=st.floats(0, 1),
     max_length=st.integers(2, 40),
@@ -122,7 +122,7 @@ def test_one_mask_is_to_predict_as_many_last_items_as_drawn_and_never_all():
 
 
 def test_inputs_of_a_causal_model_are_the_items_before_the_labels():
-    collator = make_collator(mlm=False, max_length=4)
+    collator = make_collator(mlm=False, max_length=4, mlm_probability=0)
     rows = [{"input_ids": list(range(10, 10 + n)), "row": n} for n in (6, 4, 2, 1)]
     batch = collator(rows)
     assert batch["labels"].tolist() == [[12, 13, 14, 15], [10, 11, 12, 13], [10, 11, -100, -100], [10] + [-100] * 3]
@@ -138,7 +138,8 @@ def test_inputs_of_a_causal_model_are_the_items_before_the_labels():
 )
 def test_causal_rows_are_pieces_of_their_history(lengths, empty, max_length, window):
     rows = rows_of(lengths, user_features=[1])
-    batch = make_collator(mlm=False, empty_history_probability=empty, max_length=max_length, window=window)(rows)
+    how = {"empty_history_probability": empty, "max_length": max_length, "window": window, "mlm_probability": 0}
+    batch = make_collator(mlm=False, **how)(rows)
     for row, input_ids, labels, mask in zip(rows, batch["input_ids"], batch["labels"], batch["attention_mask"]):
         length = int(mask.sum())
         piece = [int(input_ids[0]), *labels[:length].tolist()]
@@ -149,10 +150,24 @@ def test_causal_rows_are_pieces_of_their_history(lengths, empty, max_length, win
         assert not input_ids[length:].any() and length <= max_length
 
 
+@pytest.mark.parametrize("probability", [0.25, 1.0])
+def test_masked_inputs_of_a_causal_model_change_nothing_else(probability):
+    rows = rows_of([41, 60, 1, 7] * 500)
+    how = {"mlm": False, "max_length": 40, "window": "random"}
+    shown, masked = (make_collator(mlm_probability=share, **how)(rows) for share in (0, probability))
+    for name in ("labels", "attention_mask"):
+        assert torch.equal(masked[name], shown[name])
+    changed = masked["input_ids"] != shown["input_ids"]
+    assert (masked["input_ids"][changed] == MASK).all()
+    items = shown["input_ids"] > MASK
+    assert abs(changed[items].float().mean() - probability) < 0.01 and not changed[~items].any()
+
+
 def test_unknown_items_are_no_labels_of_a_causal_model():
     unk = PROCESSOR.unk_token_id
-    batch = make_collator(mlm=False)([{"input_ids": [5, unk, 7], "row": 0}])
-    assert batch["labels"].tolist() == [[5, -100, 7]] and batch["input_ids"].tolist() == [[MASK, 5, unk]]
+    for probability, first in ((0, 5), (1, MASK)):
+        batch = make_collator(mlm=False, mlm_probability=probability)([{"input_ids": [5, unk, 7], "row": 0}])
+        assert batch["labels"].tolist() == [[5, -100, 7]] and batch["input_ids"].tolist() == [[MASK, first, unk]]
 
 
 def test_share_of_last_item_rows_is_as_asked():
@@ -283,7 +298,7 @@ def test_what_the_histories_collator_pads_is_there_again_under_the_mask(rows):
     how=st.fixed_dictionaries(
         {
             "mlm": st.booleans(),
-            "mlm_probability": st.floats(0.01, 1),
+            "mlm_probability": st.floats(0, 1),
             "last_item_probability": st.floats(0, 1),
             "window": st.sampled_from(["last", "random"]),
             "max_length": st.integers(2, 30),
@@ -319,7 +334,7 @@ def test_histories_collator_pads_and_does_nothing_else():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"mlm_probability": 0},
+        {"mlm_probability": -0.1},
         {"mlm_probability": 1.1},
         {"last_item_probability": -0.1},
         {"max_length": 1},

@@ -89,20 +89,28 @@ def test_the_masking_of_the_card_masks_at_least_one_item_of_each_user(written):
 def test_the_card_of_a_causal_model_makes_its_batches(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     processor = Bert4RecProcessor({"item_ids": list(range(10, 50))})
-    model, collator = make_model(processor, is_causal=True), make_collator(processor, mlm=False)
+    model, collator = make_model(processor, is_causal=True), make_collator(processor, mlm=False, mlm_probability=0.35)
     for part in (model, processor):
         part.save_pretrained("model")
     write_model_card("model", model, processor, make_arguments("model"), collator)
     card = ModelCard.load("model/README.md").text
-    assert "| Objective | each next item (causal) |" in card and "Mask probability" not in card
+    assert "| Objective | each next item (causal) |" in card and "| Mask probability | 0.35 |" in card
+    assert "only the last" not in card
     names = {}
     exec(re.findall(r"```python\n(.*?)```", card, re.DOTALL)[2].split("arguments = ")[0], names)
     users = [{"history": list(range(10, 10 + n))} for n in (1, 2, 16)]
-    expected = collator([{"input_ids": processor.encode_items(user["history"])} for user in users])
-    batch = names["next_items"](users)
+    expected = make_collator(processor, mlm=False, mlm_probability=0)(
+        [{"input_ids": processor.encode_items(user["history"])} for user in users]
+    )
+    batch = names["next_items"](users, probability=0)
     for name in ("labels", "input_ids"):
         assert batch[name][batch["attention_mask"] == 1].equal(expected[name][expected["attention_mask"] == 1])
     assert torch.isclose(names["model"](**batch).loss, names["model"](**expected).loss)
+    masked = names["next_items"](users * 200)
+    has_item_before = (masked["labels"][:, :-1] != -100) & (masked["labels"][:, 1:] != -100)
+    items, inputs = masked["labels"][:, :-1][has_item_before], masked["input_ids"][:, 1:][has_item_before]
+    assert ((inputs == items) | (inputs == processor.mask_token_id)).all()
+    assert abs((inputs != items).float().mean() - 0.35) < 0.04  # four standard errors
 
 
 @pytest.mark.parametrize("collator", [lambda features: features, DataCollatorForItemMasking(Bert4RecProcessor())])

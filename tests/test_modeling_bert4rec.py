@@ -136,9 +136,8 @@ def test_training_and_serving_see_the_same_state_at_the_last_item(
     config.is_causal, config.position_embedding_type = is_causal, positions
     model = Bert4RecForMaskedLM(config).eval()
     model.set_attn_implementation(implementation)
-    collator = DataCollatorForItemMasking(
-        processor, last_item_probability=1.0, empty_history_probability=0, max_length=12, mlm=not is_causal
-    )
+    only_last = {"mlm": False, "mlm_probability": 0} if is_causal else {"last_item_probability": 1.0}
+    collator = DataCollatorForItemMasking(processor, empty_history_probability=0, max_length=12, **only_last)
     rows = [{"input_ids": list(range(3, 3 + n)), "user_features": [1, 2], "row": n} for n in (30, 13, 12, 4, 2, 1)]
     batch = collator(rows)
     last = batch.pop("labels") != -100

@@ -133,9 +133,8 @@ def test_neither_padding_nor_the_rest_of_a_batch_changes_anything(processor, inp
 @CAUSAL
 def test_training_and_serving_mix_alike(processor, is_causal):
     model = make(processor, is_causal)
-    collator = DataCollatorForItemMasking(
-        processor, last_item_probability=1.0, empty_history_probability=0, max_length=12, mlm=not is_causal
-    )
+    only_last = {"mlm": False, "mlm_probability": 0} if is_causal else {"last_item_probability": 1.0}
+    collator = DataCollatorForItemMasking(processor, empty_history_probability=0, max_length=12, **only_last)
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randint(3, 9, (n,), generator=generator).tolist() for n in (12, 7, 4, 2, 1)]
     batch = collator([{"input_ids": row, "user_features": [1, 2], "row": n} for n, row in enumerate(rows)])
