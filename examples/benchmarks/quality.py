@@ -44,6 +44,7 @@ VOTE = "the seeds vote of "
 # A row that is compared with another so is compared on the users that have a row in the table of profiles.
 PROFILED = ", users with a profile"
 LONG = "--mlm_probability 0.4 --epochs 40 --learning_rate 3e-3 --dropout_prob 0.3 --eval_steps 1400"
+CAUSAL = "--causal --window random --learning_rate 2e-3 --dropout_prob 0.3"
 AHEAD = (
     "--hidden_size 16 --num_head 2 --max_length 300 --mlm_probability 0.8 --last_item_probability 0.5 --last_items 100"
     " --window random --dropout_prob 0.3 --learning_rate 2e-3 --weight_decay 0.1 --epochs 20 --eval_steps 152"
@@ -96,20 +97,15 @@ TABLES = {
         SHARED + NO_FEATURES + " --min_events 5 --max_length 200 --train_batch_size 32 --eval_steps 756",
         {
             "masked": ("--epochs 48 --learning_rate 3e-3 --dropout_prob 0.1", None),
-            "causal": (
-                "--causal --epochs 20 --learning_rate 2e-3 --dropout_prob 0.4 --ema_decay 0.998 --window random"
-                " --validation_users 500",
-                "masked",
-            ),
-            "causal_shorter": (
-                "--causal --epochs 16 --learning_rate 2e-3 --dropout_prob 0.3 --window random",
-                "causal",
-            ),
+            "causal": (f"{CAUSAL} --epochs 60 --mlm_probability 0.4", "causal_nothing_hidden"),
+            "causal_shorter": (f"{CAUSAL} --epochs 40 --mlm_probability 0.3", "causal_nothing_hidden"),
+            "causal_nothing_hidden": (f"{CAUSAL} --epochs 20 --mlm_probability 0", "masked"),
             # The size and the positions of SASRec.
             "causal_as_sasrec": (
-                "--causal --hidden_size 64 --num_head 1 --intermediate_size 64 --position_embedding_type absolute"
-                " --dropout_prob 0.1 --epochs 50 --learning_rate 2e-3 --train_batch_size 128 --eval_steps 235",
-                "causal",
+                "--causal --mlm_probability 0 --hidden_size 64 --num_head 1 --intermediate_size 64"
+                " --position_embedding_type absolute --dropout_prob 0.1 --epochs 50 --learning_rate 2e-3"
+                " --train_batch_size 128 --eval_steps 235",
+                "causal_nothing_hidden",
             ),
         },
     ),
