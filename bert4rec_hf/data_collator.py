@@ -160,8 +160,13 @@ class DataCollatorForItemMasking:
     epoch: torch.Tensor = field(default_factory=lambda: torch.tensor(-1).share_memory_(), repr=False)
 
     def __post_init__(self):
-        shares = ("mlm_probability", "last_item_probability", "empty_history_probability")
-        for name in (*shares, "mask_replace_prob", "random_replace_prob"):
+        for name in (
+            "mlm_probability",
+            "last_item_probability",
+            "empty_history_probability",
+            "mask_replace_prob",
+            "random_replace_prob",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise DataError(f"{name} is {getattr(self, name)}; it must be in [0, 1].")
         if self.mask_replace_prob + self.random_replace_prob > 1:

@@ -74,9 +74,9 @@ def write_model_card(
         training = _sizes(model)
     if isinstance(collator, DataCollatorForItemMasking):
         training["Mask probability"] = collator.mlm_probability
-    if isinstance(collator, DataCollatorForItemMasking) and collator.mlm:
-        last = "item" if collator.last_items == 1 else f"1 to {collator.last_items} items"
-        training[f"Rows that predict only the last {last}"] = collator.last_item_probability
+        if collator.mlm:
+            last = "item" if collator.last_items == 1 else f"1 to {collator.last_items} items"
+            training[f"Rows that predict only the last {last}"] = collator.last_item_probability
     if training_args is not None:
         if training_args.max_steps > 0:
             training["Steps"] = training_args.max_steps
