@@ -12,7 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license_expression="Apache-2.0",
     packages=find_packages(include=["bert4rec_hf", "bert4rec_hf.*"]),
-    package_data={"bert4rec_hf": ["model_card_template.md", "metrics/ranking/README.md", "metrics/ranking/*.txt"]},
+    package_data={"bert4rec_hf": ["hub/model_card_template.md", "metrics/ranking/README.md", "metrics/ranking/*.txt"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.13",

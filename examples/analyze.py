@@ -10,17 +10,10 @@ Prints a page, and writes it with JSON and a picture (data.txt, data.json, data.
 
 from dataclasses import dataclass, field
 
-from bert4rec_hf import (
-    DataArguments,
-    Split,
-    analyze,
-    check_report_dir,
-    parse_arguments,
-    parse_windows,
-    read_interactions,
-    run,
-    write_data_report,
-)
+from bert4rec_hf import DataArguments, Split, analyze, parse_windows, read_interactions
+from bert4rec_hf.cli.arguments import parse_arguments, run
+from bert4rec_hf.evaluation.reports import write_data_report
+from bert4rec_hf.files import check_report_dir
 
 
 @dataclass

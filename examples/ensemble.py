@@ -26,27 +26,20 @@ from bert4rec_hf import (
     DataArguments,
     DataError,
     Split,
-    as_flags,
-    check_k,
-    check_output_file,
-    check_report_dir,
-    check_save_dir,
     encode_evaluation,
-    ensemble_text,
     evaluate,
     load_ensemble,
-    only_writer,
-    parse_arguments,
     parse_windows,
     read_interactions,
-    read_settings,
-    run,
     select_members,
-    write_evaluation_report,
     write_model_card,
     write_submission,
-    written_aside,
 )
+from bert4rec_hf.cli.arguments import as_flags, parse_arguments, read_settings, run
+from bert4rec_hf.evaluation.evaluator import check_k
+from bert4rec_hf.evaluation.reports import ensemble_text, write_evaluation_report
+from bert4rec_hf.files import atomic_write, check_output_file, check_report_dir, directory_lock
+from bert4rec_hf.training.checkpoints import check_save_dir
 
 
 RECORD = "members.json"
@@ -134,7 +127,7 @@ def train_members(flags: list[str]):
         name = os.path.join(args.save_dir, f"seed{number}")
         members[name] = flags + as_flags({"seed": number, **own, "save_dir": name, "resume": True})
     settings = {name: settings_of(member) for name, member in members.items()}
-    with only_writer(args.save_dir):
+    with directory_lock(args.save_dir):
         check_record(args.save_dir, settings)
         for number, (name, member) in enumerate(members.items(), start=1):
             is_there = os.path.exists(os.path.join(name, "README.md"))  # what train.py writes last
@@ -194,7 +187,7 @@ def check_record(save_dir: str, settings: dict[str, dict]):
                 raise DataError(f"{name} has {flag} {then.get(flag)}, not {value}; choose another --save_dir.")
     os.makedirs(save_dir, exist_ok=True)
     record = before | {os.path.basename(name): now for name, now in settings.items()}
-    with written_aside(path) as part, open(part, "w", encoding="utf-8") as file:
+    with atomic_write(path) as part, open(part, "w", encoding="utf-8") as file:
         json.dump(record, file, indent=1, ensure_ascii=False)
 
 
@@ -249,7 +242,7 @@ def evaluate_members(flags: list[str]):
     if args.output_dir:
         write_evaluation_report(args.output_dir, [evaluation])
     if args.save_dir:
-        with written_aside(args.save_dir) as part:
+        with atomic_write(args.save_dir) as part:
             ensemble.save_pretrained(part)
             processor.save_pretrained(part)
             write_evaluation_report(part, [evaluation])

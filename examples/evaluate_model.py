@@ -26,21 +26,16 @@ from bert4rec_hf import (
     DataArguments,
     DataError,
     Split,
-    check_report_dir,
     compare,
-    comparison_text,
     evaluate,
-    evaluation_text,
     fit_processor,
     load_checkpoint,
-    parse_arguments,
     parse_windows,
     read_interactions,
-    read_users,
-    run,
-    write_evaluation_report,
-    written_aside,
 )
+from bert4rec_hf.cli.arguments import parse_arguments, run
+from bert4rec_hf.evaluation.reports import comparison_text, evaluation_text, read_users, write_evaluation_report
+from bert4rec_hf.files import atomic_write, check_report_dir
 
 
 @dataclass
@@ -125,7 +120,7 @@ def compare_runs(args: EvaluationArguments):
     if args.output_dir:
         os.makedirs(args.output_dir, exist_ok=True)
         path = os.path.join(args.output_dir, "comparison.json")
-        with written_aside(path) as part, open(part, "w", encoding="utf-8") as file:
+        with atomic_write(path) as part, open(part, "w", encoding="utf-8") as file:
             json.dump({"a": a, "b": b, "windows": results}, file, indent=1, ensure_ascii=False)
 
 

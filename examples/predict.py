@@ -9,16 +9,10 @@ Columns and filters are those that the checkpoint was trained with, unless flags
 
 from dataclasses import dataclass, field
 
-from bert4rec_hf import (
-    DataArguments,
-    check_k,
-    check_output_file,
-    load_checkpoint,
-    parse_arguments,
-    read_interactions,
-    run,
-    write_submission,
-)
+from bert4rec_hf import DataArguments, load_checkpoint, read_interactions, write_submission
+from bert4rec_hf.cli.arguments import parse_arguments, run
+from bert4rec_hf.evaluation.evaluator import check_k
+from bert4rec_hf.files import check_output_file
 
 
 @dataclass

@@ -15,15 +15,8 @@ Log in first with `hf auth login`, or set HF_TOKEN.
 import os
 from dataclasses import dataclass, field
 
-from bert4rec_hf import (
-    DataError,
-    load_checkpoint,
-    parse_arguments,
-    push_checkpoint,
-    push_metric,
-    run,
-    write_model_card,
-)
+from bert4rec_hf import DataError, load_checkpoint, push_checkpoint, push_metric, write_model_card
+from bert4rec_hf.cli.arguments import parse_arguments, run
 
 
 @dataclass

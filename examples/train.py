@@ -29,27 +29,22 @@ from bert4rec_hf import (
     StopOnSignalCallback,
     Teacher,
     analyze,
-    check_k,
-    check_save_dir,
-    clear_save_dir,
     encode_evaluation,
     encode_training,
     evaluate,
     fit_processor,
-    item_counts,
-    load_and_grow,
     load_checkpoint,
-    metrics_table,
-    only_writer,
-    parse_arguments,
     parse_windows,
     push_checkpoint,
     read_interactions,
-    run,
-    write_data_report,
-    write_evaluation_report,
-    written_aside,
 )
+from bert4rec_hf.cli.arguments import parse_arguments, run
+from bert4rec_hf.data.encoding import item_counts
+from bert4rec_hf.evaluation.evaluator import check_k
+from bert4rec_hf.evaluation.reports import metrics_table, write_data_report, write_evaluation_report
+from bert4rec_hf.files import atomic_write, directory_lock
+from bert4rec_hf.hub.growth import load_and_grow
+from bert4rec_hf.training.checkpoints import check_save_dir, clear_save_dir
 
 
 # Flags of the model and their names in its config
@@ -266,7 +261,7 @@ def parse(flags: list[str] | None = None) -> tuple:
 def main(flags: list[str] | None = None):
     arguments = parse(flags)
     save_dir = arguments[-1].save_dir
-    with only_writer(save_dir) if is_first_process() else nullcontext():
+    with directory_lock(save_dir) if is_first_process() else nullcontext():
         train(*arguments)
 
 
@@ -383,7 +378,7 @@ def train(data_args, split, model_args, masking_args, args):
         trainer.train(resume_from_checkpoint=checkpoint)
     if not trainer.is_world_process_zero():
         return
-    with written_aside(args.save_dir) as part:
+    with atomic_write(args.save_dir) as part:
         model.save_pretrained(part)
         processor.save_pretrained(part)
 

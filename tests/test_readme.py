@@ -4,7 +4,7 @@
 import re
 from pathlib import Path
 
-from test_trainer import make_model
+from helpers import make_model
 
 from bert4rec_hf import load_ensemble, load_processor
 
@@ -31,6 +31,6 @@ def test_python_in_the_readme_runs(fitted, tmp_path, monkeypatch):
 def test_commands_in_the_readme_name_flags_that_exist():
     scripts = "".join(path.read_text() for path in (Path(__file__).parent.parent / "examples").glob("*.py"))
     package = Path(__file__).parent.parent / "bert4rec_hf"
-    known = scripts + "".join((package / name).read_text() for name in ("interactions.py", "splits.py"))
+    known = scripts + "".join((package / name).read_text() for name in ("data/interactions.py", "data/splits.py"))
     flags = set(re.findall(r"--([a-z_]+)", README)) - {"index", "nproc_per_node"}
     assert flags and all(re.search(rf"\b{flag}: ", known) or flag == "help" for flag in flags)

@@ -28,18 +28,16 @@ from bert4rec_hf import (
     DataError,
     Split,
     add_items,
-    check_save_dir,
-    encode_histories,
     encode_training,
     fit_processor,
-    metrics_table,
-    parse_arguments,
     read_interactions,
-    recommend_all,
-    run,
 )
-from bert4rec_hf.encoding import token_ids
+from bert4rec_hf.cli.arguments import parse_arguments, run
+from bert4rec_hf.data.encoding import encode_histories, token_ids
+from bert4rec_hf.evaluation.evaluator import recommend_all
+from bert4rec_hf.evaluation.reports import metrics_table
 from bert4rec_hf.metrics.ranking.ranking import ranking_scores
+from bert4rec_hf.training.checkpoints import check_save_dir
 
 
 @dataclass

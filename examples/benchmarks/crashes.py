@@ -16,8 +16,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bert4rec_hf import DataError, newest_whole_checkpoint, parse_arguments, run, write_sample_data
-from bert4rec_hf.saving import SAVING_DIR
+from bert4rec_hf import DataError, write_sample_data
+from bert4rec_hf.cli.arguments import parse_arguments, run
+from bert4rec_hf.training.checkpoints import SAVING_DIR, newest_whole_checkpoint
 
 
 EXAMPLES = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ def start(flags: list, log: Path) -> multiprocessing.Process:
     """A process of its own that runs train.py, forked from one that has imported what that takes seconds to import."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the model is too small for more
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["transformers.trainer", "bert4rec_hf.trainer", "matplotlib.figure"])
+    context.set_forkserver_preload(["transformers.trainer", "bert4rec_hf.training.trainer", "matplotlib.figure"])
     process = context.Process(target=train, args=([*map(str, flags)], str(log)))
     process.start()
     return process

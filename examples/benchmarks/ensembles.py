@@ -28,14 +28,13 @@ from bert4rec_hf import (
     evaluate,
     load_checkpoint,
     load_ensemble,
-    parse_arguments,
     parse_windows,
     read_interactions,
-    run,
     select_members,
 )
-from bert4rec_hf.bootstrap import interval, resampled_means
-from bert4rec_hf.evaluation import MODEL
+from bert4rec_hf.cli.arguments import parse_arguments, run
+from bert4rec_hf.evaluation.bootstrap import interval, resampled_means
+from bert4rec_hf.evaluation.windows import MODEL
 
 
 METRICS = ("ndcg@10", "recall@25", "score@25")

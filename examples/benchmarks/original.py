@@ -39,14 +39,13 @@ from bert4rec_hf import (
     DataCollatorForItemMasking,
     DataError,
     Split,
-    check_output_file,
     encode_training,
     fit_processor,
-    parse_arguments,
     read_interactions,
-    run,
     write_sample_data,
 )
+from bert4rec_hf.cli.arguments import parse_arguments, run
+from bert4rec_hf.files import check_output_file
 
 
 @dataclass

@@ -28,9 +28,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import torch
 
-from bert4rec_hf import DataError, run
-from bert4rec_hf.bootstrap import interval, resampled_means
-from bert4rec_hf.evaluation import MODEL
+from bert4rec_hf import DataError
+from bert4rec_hf.cli.arguments import run
+from bert4rec_hf.evaluation.bootstrap import interval, resampled_means
+from bert4rec_hf.evaluation.windows import MODEL
 
 
 HERE = Path(__file__).parent

@@ -61,7 +61,7 @@ def encoded(data_dir: str):
     import numpy as np
 
     from bert4rec_hf import DataArguments, Split, encode_training, fit_processor, read_interactions
-    from bert4rec_hf.encoding import history_lengths
+    from bert4rec_hf.data.encoding import history_lengths
 
     interactions = read_interactions(DataArguments(data_dir=data_dir, item_features=[], user_features=[]))
     processor = fit_processor(interactions, Split("leave_one_out"))
@@ -86,7 +86,7 @@ def measure_share(args) -> dict:
     import torch
 
     from bert4rec_hf import DataCollatorForItemMasking
-    from bert4rec_hf.trainer import SimilarLengthSampler
+    from bert4rec_hf.training.sampler import SimilarLengthSampler
 
     _, processor, dataset, lengths = encoded(args.data_dir)
     collator = DataCollatorForItemMasking(processor, max_length=200, mlm_probability=0.2, last_item_probability=0)
@@ -119,7 +119,8 @@ def measure_share(args) -> dict:
 
 def measure_rank(args) -> dict:
     """The ten best items that each user has not seen, among all; random weights, which changes no time."""
-    from bert4rec_hf import Split, encode_evaluation, recommend_all
+    from bert4rec_hf import Split, encode_evaluation
+    from bert4rec_hf.evaluation.evaluator import recommend_all
 
     interactions, processor, _, _ = encoded(args.data_dir)
     dataset = encode_evaluation(interactions, processor, Split("leave_one_out"))
@@ -186,7 +187,7 @@ def measure_top_k(args) -> dict:
     """Top 10 of 1,000,000 items, hidden 128, of 256 users at once, beside a bare product into memory that is there."""
     import torch
 
-    from bert4rec_hf.ranking_bert4rec import stream_top_k
+    from bert4rec_hf.model.ranking_bert4rec import stream_top_k
 
     weight, bias, states = torch.randn(10**6, 128), torch.zeros(10**6), torch.randn(256, 128)
     seen = torch.randint(3, 10**6, (256, 200))

@@ -27,12 +27,11 @@ from bert4rec_hf import (
     encode_training,
     fit_processor,
     layers_bert4rec,
-    parse_arguments,
     read_interactions,
-    run,
 )
-from bert4rec_hf.encoding import history_lengths
-from bert4rec_hf.trainer import SimilarLengthSampler
+from bert4rec_hf.cli.arguments import parse_arguments, run
+from bert4rec_hf.data.encoding import history_lengths
+from bert4rec_hf.training.sampler import SimilarLengthSampler
 
 
 @dataclass

@@ -1,0 +1,242 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Batches of histories: padded, and with masked items to predict."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+
+from ..errors import DataError
+from ..model.processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+
+
+def keyed_uniform(keys: np.ndarray, size: int, stream: int) -> np.ndarray:
+    """
+    Random numbers that depend on their row's key and nothing else, so that neither workers, nor resuming, nor the rest
+    of a batch change them (SplitMix64, https://doi.org/10.1145/2660193.2660195, used as a hash).
+
+    Args:
+        keys (`np.ndarray` of uint64, shape `(batch_size,)`): one for each row.
+        size (`int`): how many numbers a row gets.
+        stream (`int`): tells apart the draws made for one row.
+
+    Returns:
+        `np.ndarray` of float64 in [0, 1), shape `(batch_size, size)`.
+    """
+    counters = np.arange(1, size + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    keys = _mix(keys + np.array([stream], np.uint64) * np.uint64(0xD1B54A32D192ED03))
+    return (_mix(keys[:, None] + counters) >> np.uint64(11)) * 2.0**-53
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _flatten(rows: list) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of different lengths to all their values, one after another, and their lengths."""
+    lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    return np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]), lengths
+
+
+def _pad(flat: np.ndarray, start: np.ndarray, length: np.ndarray, padding: int) -> np.ndarray:
+    """Pieces of `flat` as the rows of `(num_rows, longest)`, padded on the right."""
+    columns = np.arange(length.max(initial=0))
+    inside = columns < length[:, None]
+    places = np.where(inside, start[:, None] + columns, 0)
+    return np.where(inside, flat[places] if len(flat) else 0, padding)
+
+
+def _with_user_features(batch: dict, features: list[dict]) -> dict[str, torch.Tensor]:
+    if len(features[0].get("user_features", ())):
+        batch["user_features"] = np.asarray([row["user_features"] for row in features], dtype=np.int64)
+    return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+
+def _join_masks(batch: dict, rows: np.ndarray, mask: int, padding: int) -> dict:
+    """One MASK, the first, for all that `rows` (a mask) have at their end; labels and where they are predicted."""
+    labelled, columns = batch["labels"] != -100, np.arange(batch["labels"].shape[1])
+    first = labelled.argmax(1)[:, None]
+    behind = rows[:, None] & (columns > first)
+    order = np.argsort(~labelled, axis=1, kind="stable")[:, : labelled.sum(1).max()]
+    labels = np.take_along_axis(batch["labels"], order, axis=1)
+    positions = np.where(rows[:, None], first, order)
+    attention_mask = np.where(behind, 0, batch["attention_mask"])
+    width = attention_mask.sum(1).max()
+    input_ids = np.where(rows[:, None] & (columns == first), mask, batch["input_ids"])
+    return {
+        "input_ids": np.where(behind, padding, input_ids)[:, :width],
+        "attention_mask": attention_mask[:, :width],
+        "labels": labels,
+        "label_positions": np.where(labels == -100, 0, positions),
+    }
+
+
+@dataclass
+class DataCollatorForHistories:
+    """
+    Pads whole histories on the right, nothing else; for [`Bert4RecForMaskedLM.recommend`].
+
+    A batch has `input_ids` and `attention_mask` `(batch_size, longest)`, `user_features` where there are any, and
+    `relevant` `(batch_size, most targets)`, padded with -100, where the rows have it.
+    """
+
+    processor: Bert4RecProcessor
+
+    def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        flat, length = _flatten([row["input_ids"] for row in features])
+        input_ids = _pad(flat, np.cumsum(length) - length, length, self.processor.pad_token_id)
+        batch = {"input_ids": input_ids, "attention_mask": (np.arange(input_ids.shape[1]) < length[:, None]) * 1}
+        if "relevant" in features[0]:
+            flat, length = _flatten([row["relevant"] for row in features])
+            batch["relevant"] = _pad(flat, np.cumsum(length) - length, length, -100)
+        return _with_user_features(batch, features)
+
+
+@dataclass
+class DataCollatorForItemMasking:
+    r"""
+    Masks items of histories for the model to predict (the Cloze task of BERT4Rec,
+    https://huggingface.co/papers/1904.06690). At least one item a row is masked. With `mlm=False` a causal model is to
+    predict each item from those before it, of which some are masked (word dropout,
+    https://huggingface.co/papers/1511.06349).
+
+    A batch has `input_ids`, `attention_mask` and `labels` `(batch_size, longest)`, padded on the right, and
+    `user_features` where there are any. With `last_items` above 1 it has `labels` and `label_positions` `(batch_size,
+    most labels)` instead: the items to predict, and the columns where.
+
+    The draws of a row depend on `seed`, on the epoch (`set_epoch`; `Bert4RecTrainer` calls it) and on the row's number
+    in the column `row`. Where either is not known, as under a plain `Trainer`, they come from torch's generator, which
+    `set_seed` seeds.
+
+    Args:
+        processor ([`Bert4RecProcessor`]):
+            For the special tokens.
+        mlm_probability (`float`, *optional*, defaults to 0.2):
+            Chance of an item to be masked, from 0 to 1.
+        last_item_probability (`float`, *optional*, defaults to 0.1):
+            Share of rows where the last items, and only they, are masked, as in recommending.
+        last_items (`int`, *optional*, defaults to 1):
+            Such a row masks its last 1 to `last_items` items, a number drawn for each, and never the first. One MASK
+            stands for all of them, as in recommending, and is to predict each: what is watched some time after the
+            history, as in the all-action objective of PinnerFormer (https://huggingface.co/papers/2205.04507).
+        empty_history_probability (`float`, *optional*, defaults to 0.05):
+            Share of rows that become one masked item, drawn from the history, so that the model learns what users
+            without history watch. Only where there are user features.
+        max_length (`int`, *optional*, defaults to 200):
+            Number of items of a row, at least 2.
+        window (`str`, *optional*, defaults to `"last"`):
+            Which items of a longer history: the `"last"`, or a `"random"` piece of it. A random piece whose last items
+            are masked ends anywhere, of a shorter history too: what comes after any moment is learnt.
+        mask_replace_prob (`float`, *optional*, defaults to 1.0):
+            Share of the masked items that become MASK.
+        random_replace_prob (`float`, *optional*, defaults to 0.0):
+            Share that become a random item; the rest stays as it is. BERT's 80/10/10 is 0.8 and 0.1.
+        mlm (`bool`, *optional*, defaults to `True`):
+            `False` for models whose `config.is_causal`: an input is the item before its label, or MASK before the
+            first of a history, and every item is a label, masked as an input or not. `last_item_probability` and
+            `last_items` have no meaning then.
+        seed (`int`, *optional*, defaults to 0):
+            Seed of the draws.
+
+    Raises:
+        `DataError`: for a probability or a length out of range.
+    """
+
+    processor: Bert4RecProcessor
+    mlm_probability: float = 0.2
+    last_item_probability: float = 0.1
+    empty_history_probability: float = 0.05
+    max_length: int = 200
+    window: Literal["last", "random"] = "last"
+    mask_replace_prob: float = 1.0
+    random_replace_prob: float = 0.0
+    last_items: int = 1
+    mlm: bool = True
+    seed: int = 0
+    # In shared memory, so that workers that live on see it change; -1 is "not known".
+    epoch: torch.Tensor = field(default_factory=lambda: torch.tensor(-1).share_memory_(), repr=False)
+
+    def __post_init__(self):
+        for name in (
+            "mlm_probability",
+            "last_item_probability",
+            "empty_history_probability",
+            "mask_replace_prob",
+            "random_replace_prob",
+        ):
+            if not 0 <= getattr(self, name) <= 1:
+                raise DataError(f"{name} is {getattr(self, name)}; it must be in [0, 1].")
+        if self.mask_replace_prob + self.random_replace_prob > 1:
+            raise DataError("mask_replace_prob and random_replace_prob add up to more than 1.")
+        if self.max_length < 2:
+            raise DataError(f"max_length is {self.max_length}; it must be at least 2.")
+        if self.last_items < 1:
+            raise DataError(f"last_items is {self.last_items}; it must be at least 1.")
+        if self.window not in ("last", "random"):
+            raise DataError(f"window is {self.window!r}; it must be 'last' or 'random'.")
+
+    def set_epoch(self, epoch: int):
+        """Makes the draws those of this epoch."""
+        self.epoch.fill_(epoch)
+
+    def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        flat, total = _flatten([row["input_ids"] for row in features])
+        if not total.all():
+            raise DataError(f"row {int(total.argmin())} of a batch has no items; leave such rows out of training.")
+        first = np.cumsum(total) - total
+        keys = self._keys(features)
+        draws = keyed_uniform(keys, 5, stream=0).T
+        only_last = draws[0] < self.last_item_probability
+        only_one = (draws[3] * total).astype(np.int64)
+        empty = (draws[1] < self.empty_history_probability) & bool(len(features[0].get("user_features", ())))
+        empty &= flat[first + only_one] >= NUM_SPECIAL_TOKENS
+
+        end = total
+        if self.window == "random":
+            least = np.where(only_last & self.mlm, np.minimum(total, 2), np.minimum(total, self.max_length))
+            end = least + (draws[2] * (total - least + 1)).astype(np.int64)
+        length = np.minimum(end, self.max_length)
+        skipped = end - length
+        skipped, length = np.where(empty, only_one, skipped), np.where(empty, 1, length)
+
+        input_ids = _pad(flat, first + skipped, length, self.processor.pad_token_id)
+        columns = np.arange(input_ids.shape[1])
+        attention_mask = (columns < length[:, None]) * 1
+        maskable = (columns < length[:, None]) & (input_ids >= NUM_SPECIAL_TOKENS)
+        uniform = keyed_uniform(keys, input_ids.shape[1], stream=1)
+        if self.mlm:
+            # The lowest draw of a row is masked whatever it is: no row goes without a target.
+            lowest = np.where(maskable, uniform, 2.0).argmin(1)[:, None]
+            masked = maskable & ((uniform < self.mlm_probability) | (columns == lowest))
+            last = np.where(maskable, columns, -1).max(1)
+            most = np.clip(np.minimum(self.last_items, length - 1), 1, None)
+            in_last = maskable & (columns > (last - 1 - (draws[4] * most).astype(np.int64))[:, None])
+            masked = np.where(only_last[:, None], in_last, masked)
+            labels = np.where(masked, input_ids, -100)
+        else:
+            before = np.where(empty | (skipped == 0), self.processor.mask_token_id, flat[first + skipped - 1])
+            labels = np.where(maskable, input_ids, -100)
+            input_ids = np.concatenate([before[:, None], input_ids[:, :-1]], axis=1)
+            input_ids = np.where(attention_mask, input_ids, self.processor.pad_token_id)
+            masked = (input_ids >= NUM_SPECIAL_TOKENS) & (uniform < self.mlm_probability)
+
+        replaced = keyed_uniform(keys, input_ids.shape[1], stream=2)
+        by_mask = masked & (replaced < self.mask_replace_prob)
+        by_random = masked & ~by_mask & (replaced < self.mask_replace_prob + self.random_replace_prob)
+        items = keyed_uniform(keys, input_ids.shape[1], stream=3)
+        items = NUM_SPECIAL_TOKENS + (items * (self.processor.vocab_size - NUM_SPECIAL_TOKENS)).astype(np.int64)
+        input_ids = np.where(by_mask, self.processor.mask_token_id, np.where(by_random, items, input_ids))
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        if self.mlm and self.last_items > 1:
+            batch = _join_masks(batch, only_last, self.processor.mask_token_id, self.processor.pad_token_id)
+        return _with_user_features(batch, features)
+
+    def _keys(self, features: list[dict]) -> np.ndarray:
+        if self.epoch < 0 or "row" not in features[0]:
+            return torch.randint(2**62, (len(features),)).numpy().astype(np.uint64)
+        rows = np.asarray([row["row"] for row in features]).astype(np.uint64)
+        epoch_key = _mix(np.array([self.seed], np.uint64) ^ (np.array([int(self.epoch)], np.uint64) << np.uint64(32)))
+        return _mix(rows + epoch_key)

@@ -1,0 +1,324 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Reading, checking and cleaning logs, item tables and profile tables: files or data sets into Arrow and numpy."""
+
+import os
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import DataError
+from .tables import Table, error_text, ids_as, open_table, read_ids, read_numbers, read_times
+
+
+@dataclass
+class DataArguments:
+    """
+    Where the data lies and how it is read. Everything but the place travels with the checkpoint and is the default
+    when the checkpoint is used again.
+    """
+
+    data_dir: str = field(default=".", metadata={"help": "Folder of the files below."})
+    history_data_file: str = field(
+        default="history_data.csv",
+        metadata={"help": "The log: CSV or Parquet; a file, a folder or a glob. One row is one viewing."},
+    )
+    profile_data_file: str = field(
+        default="profile_data.csv", metadata={"help": 'The profiles, or "none". One row is one user.'}
+    )
+    meta_data_file: str = field(default="meta_data.csv", metadata={"help": 'The items, or "none".'})
+    meta_data_plus_file: str = field(
+        default="meta_data_plus.csv", metadata={"help": 'Item keywords, several rows an item, or "none".'}
+    )
+    user_column: str = field(default="profile_id", metadata={"help": "Column of the user ids."})
+    item_column: str = field(default="album_id", metadata={"help": "Column of the item ids."})
+    time_column: str = field(
+        default="log_time",
+        metadata={"help": "Column that orders the log: YYYYMMDDhhmmss, YYYYMMDD, epoch seconds or a timestamp."},
+    )
+    title_column: str = field(default="title", metadata={"help": "Column of the item titles, used where it exists."})
+    item_features: list[str] = field(
+        default_factory=lambda: ["genre_mid", "country", "keyword_name"],
+        metadata={"help": 'Item columns the model learns from, of either item table ("none" for no features).'},
+    )
+    user_features: list[str] = field(
+        default_factory=lambda: ["sex", "age"],
+        metadata={"help": 'Profile columns the model learns from ("none" for no features).'},
+    )
+    keyword_value_column: str = field(
+        default="keyword_value", metadata={"help": 'Weight of a keyword row, heaviest first, or "none".'}
+    )
+    keyword_min_value: float = field(default=3.0, metadata={"help": "Keyword rows below this weight are left out."})
+    keyword_max_length: int = field(default=20, metadata={"help": "Values kept of an item feature."})
+    delimiter: str = field(default=",", metadata={"help": "Delimiter of CSV files."})
+    collapse_repeats: bool = field(
+        default=False, metadata={"help": "Keep one of several viewings of the same item in a row."}
+    )
+    min_events: int = field(
+        default=0, metadata={"help": "Keep users and items with at least this many training events (k-core)."}
+    )
+
+    def __post_init__(self):
+        if self.item_features == ["none"]:
+            self.item_features = []
+        if self.user_features == ["none"]:
+            self.user_features = []
+        if self.keyword_max_length < 1:
+            raise DataError(f"keyword_max_length is {self.keyword_max_length}; it must be at least 1.")
+        if len(self.delimiter.encode()) != 1 or self.delimiter in '\n\r\0"':
+            raise DataError(f"delimiter is {self.delimiter!r}; it must be one character, and no line break or quote.")
+
+    def rules(self) -> dict:
+        """What of the arguments is stored in a checkpoint: all but the folders, which are nobody else's business."""
+        rules = {name: value for name, value in asdict(self).items() if name != "data_dir"}
+        absolute = {name: value for name, value in rules.items() if isinstance(value, str) and os.path.isabs(value)}
+        return rules | {name: os.path.basename(value) for name, value in absolute.items()}
+
+    def path(self, file: str) -> str | None:
+        """The place of one of the files, `None` for "none"."""
+        return None if file.lower() in ("", "none") else os.path.join(self.data_dir, file)
+
+
+@dataclass
+class Interactions:
+    """
+    A cleaned log with its side tables. Users and items are codes into `user_ids` and `item_ids`; the rows of the log
+    are in order of user, time and place in the file.
+
+    Args:
+        arguments ([`DataArguments`]): how it was read.
+        user_ids, item_ids (`pa.Array` of int64 or string): raw ids, sorted; users without events come too.
+        user, item (`np.ndarray` of int32, shape `(num_rows,)`): codes of the log's users and items.
+        day (`np.ndarray` of int32, shape `(num_rows,)`): days since 1970-01-01.
+        titles (`pa.StringArray`, *optional*): one for each item, null where it has none.
+        item_features (`dict[str, tuple[np.ndarray, pa.Array]]`): for each feature pairs of item code and value.
+        user_features (`dict[str, pa.Array]`): for each feature the value of each user, null where there is none.
+        counts (`dict[str, int]`): what was read and what each step of the cleaning left out.
+    """
+
+    arguments: DataArguments
+    user_ids: pa.Array
+    item_ids: pa.Array
+    user: np.ndarray
+    item: np.ndarray
+    day: np.ndarray
+    titles: pa.Array | None = None
+    item_features: dict = field(default_factory=dict)
+    user_features: dict = field(default_factory=dict)
+    counts: dict = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def summary(self) -> str:
+        """What was read and left out, one line a step."""
+        return "\n".join(f"{count:>12,}  {step}" for step, count in self.counts.items())
+
+
+def read_interactions(
+    arguments: DataArguments, history=None, profiles=None, items=None, keywords=None
+) -> Interactions:
+    """
+    Reads and cleans a log and its side tables.
+
+    Args:
+        arguments ([`DataArguments`]):
+            Files, columns and filters.
+        history, profiles, items, keywords (`str`, `datasets.Dataset` or `pa.Table`, *optional*):
+            The tables; where one is left out, the file that `arguments` names.
+
+    Returns:
+        [`Interactions`]
+
+    Raises:
+        `DataError`: for input that cannot be used, in one line that names the file, the column, the row or the id.
+    """
+    try:
+        return _read_interactions(arguments, history, profiles, items, keywords)
+    except pa.ArrowException as error:  # what no check of ours has foreseen
+        raise DataError(f"the data cannot be read: {error_text(error)}") from None
+
+
+def _read_interactions(args: DataArguments, history, profiles, items, keywords) -> Interactions:
+    counts = {}
+    history = open_table(history, args.path(args.history_data_file), "the log", args.delimiter)
+    profiles = open_table(profiles, args.path(args.profile_data_file), "the profile table", args.delimiter)
+    items = open_table(items, args.path(args.meta_data_file), "the item table", args.delimiter)
+    keywords = open_table(keywords, args.path(args.meta_data_plus_file), "the keyword table", args.delimiter)
+    if history is None:
+        raise DataError("there is no log; give its file (--history_data_file).")
+
+    log = history.read([args.user_column, args.item_column, args.time_column], counts)
+    if not len(log):
+        raise DataError(f"{history.name}: there are no rows under the header; nothing to train on.")
+    users, user = read_ids(history, log, args.user_column)
+    item_ids, item = read_ids(history, log, args.item_column)
+    time, day = read_times(history, log, args.time_column, counts)
+    counts["rows read from the log"] = len(time)
+    order = _order(user, time)
+    user, item, time, day = user[order], item[order], time[order], day[order]
+    keep = _first_of_exact_duplicates(user, item, time)
+    counts["exact duplicate rows dropped"] = int((~keep).sum())
+    user, item, day = user[keep], item[keep], day[keep]
+    repeat = np.r_[False, (user[1:] == user[:-1]) & (item[1:] == item[:-1])]
+    counts[f"rows repeating the row before, {'dropped' if args.collapse_repeats else 'kept'}"] = int(repeat.sum())
+    if args.collapse_repeats:
+        user, item, day = user[~repeat], item[~repeat], day[~repeat]
+
+    interactions = Interactions(args, users, item_ids, user, item, day, counts=counts)
+    counts["events"] = len(user)
+    counts["users with events"] = len(users)
+    counts["items with events"] = len(item_ids)
+    if items or keywords:
+        _add_item_tables(interactions, items, keywords)
+    elif args.item_features:
+        raise DataError(f"item_features {', '.join(args.item_features)} need an item table; give one, or no features.")
+    if profiles:
+        _add_profiles(interactions, profiles)
+    elif args.user_features:
+        raise DataError(
+            f"user_features {', '.join(args.user_features)} need a profile table; give one, or no features."
+        )
+    return interactions
+
+
+def read_user_ids(arguments: DataArguments, path: str | None) -> pa.Array:
+    """
+    The user ids of a file such as sample_submission.csv, in its order.
+
+    Raises:
+        `DataError`: for a file that cannot be used, and for an empty id.
+    """
+    source = open_table(None, path, "the list of users", arguments.delimiter)
+    if source is None:
+        raise DataError("there is no file that lists the users; give one.")
+    table = source.read([arguments.user_column])
+    if not len(table):
+        raise DataError(f"{source.name}: there are no rows under the header; nobody to recommend to.")
+    ids, codes = read_ids(source, table, arguments.user_column)
+    return ids.take(pa.array(codes))
+
+
+def _add_item_tables(interactions: Interactions, items: Table | None, keywords: Table | None):
+    args, counts, item_ids = interactions.arguments, interactions.counts, interactions.item_ids
+    in_tables = np.zeros(len(item_ids), dtype=bool)
+    found = set()
+    for source in (items, keywords):
+        if source is None:
+            continue
+        several_rows = source is keywords
+        features = [name for name in args.item_features if name in source.columns and name not in found]
+        found |= set(features)
+        weighted = several_rows and args.keyword_value_column.lower() not in ("", "none")
+        columns = [args.item_column, *features, *([args.keyword_value_column] if weighted else [])]
+        with_titles = args.title_column in source.columns and interactions.titles is None
+        table = source.read([*columns, *([args.title_column] if with_titles else [])], counts)
+        item = _join(source, table, args.item_column, item_ids, counts, count_more_rows=not several_rows)
+        in_tables[item[item >= 0]] = True
+        if with_titles:
+            source.check_flat(table, args.title_column, "a title")
+            titles = table[args.title_column].cast(pa.string())
+            interactions.titles = _one_a_code(item, titles.combine_chunks(), len(item_ids))
+        if weighted:
+            weight = read_numbers(source, table, args.keyword_value_column)
+            light = ~(weight >= args.keyword_min_value)
+            step = f"with {args.keyword_value_column} below {args.keyword_min_value:g}, left out"
+            counts[f"rows of {source.role} {step}"] = int(light.sum())
+            item = np.where(light, -1, item)
+            heaviest_first = np.argsort(-weight, kind="stable")
+            table, item = table.take(pa.array(heaviest_first)), item[heaviest_first]
+        for name in features:
+            values = table[name].combine_chunks()
+            codes = item
+            if pa.types.is_nested(values.type):
+                of = pa.types
+                is_list = (
+                    of.is_list(values.type) or of.is_large_list(values.type) or of.is_fixed_size_list(values.type)
+                )
+                if not is_list or of.is_nested(values.type.value_type):
+                    source.check_flat(table, name, "a value or a list of values")
+                values = values.cast(pa.list_(values.type.value_type))
+                codes, values = item[pc.list_parent_indices(values).to_numpy()], pc.list_flatten(values)
+            elif not several_rows:
+                codes, values = np.arange(len(item_ids)), _one_a_code(item, values, len(item_ids))
+            pairs = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
+            pairs = pairs[np.argsort(codes[pairs], kind="stable")]
+            interactions.item_features[name] = codes[pairs], values.take(pa.array(pairs))
+            without = len(item_ids) - len(np.unique(codes[pairs]))
+            counts[f"items with events without {name}"] = without
+    counts["items with events that no item table knows"] = int((~in_tables).sum())
+    for name in args.item_features:
+        if name not in found:
+            known = [f"{source.name} has {', '.join(source.columns)}" for source in (items, keywords) if source]
+            raise DataError(f"item feature {name!r} is no column of the item tables ({'; '.join(known)}).")
+
+
+def _add_profiles(interactions: Interactions, profiles: Table):
+    args, counts = interactions.arguments, interactions.counts
+    table = profiles.read([args.user_column, *args.user_features], counts)
+    ids, codes = read_ids(profiles, table, args.user_column, allow_null=True)
+    ids = ids_as(ids, interactions.user_ids.type)
+    counts[f"rows of {profiles.role} without an id"] = int((codes < 0).sum())
+    counts[f"rows of {profiles.role} beyond the first of a user, used for gaps"] = _more_rows(codes)
+    # Profiles without a single event are users too: they are recommended from what is known of them.
+    users = pc.unique(pa.concat_arrays([interactions.user_ids, ids])).drop_null()
+    users = users.take(pc.sort_indices(users))
+    moved = pc.index_in(interactions.user_ids, users).to_numpy().astype(np.int32)
+    interactions.user, interactions.user_ids = moved[interactions.user], users
+    user = np.append(pc.index_in(ids, users).fill_null(-1).to_numpy(), -1)[codes]
+    has_profile = np.zeros(len(users), dtype=bool)
+    has_profile[user[user >= 0]] = True
+    counts["profiles without events"] = int(has_profile.sum() - has_profile[np.unique(interactions.user)].sum())
+    counts["users with events but no profile"] = int((~has_profile).sum())
+    for name in args.user_features:
+        if pa.types.is_nested(table[name].type):
+            raise DataError(f"{profiles.name}: {name} holds lists; a profile has one value of a feature.")
+        interactions.user_features[name] = _one_a_code(user, table[name].combine_chunks(), len(users))
+
+
+def _join(
+    source: Table, table: pa.Table, column: str, known: pa.Array, counts: dict, count_more_rows: bool
+) -> np.ndarray:
+    """For each row of a side table the code of its id among the known ones, -1 where it is none of them."""
+    ids, codes = read_ids(source, table, column, allow_null=True)
+    counts[f"rows of {source.role} without an id"] = int((codes < 0).sum())
+    if count_more_rows:
+        counts[f"rows of {source.role} beyond the first of an item, used for gaps"] = _more_rows(codes)
+    known_codes = pc.index_in(ids_as(ids, known.type), known).fill_null(-1).to_numpy().astype(np.int32)
+    counts[f"items of {source.role} without events"] = int((known_codes < 0).sum())
+    return np.append(known_codes, np.int32(-1))[codes]
+
+
+def _more_rows(codes: np.ndarray) -> int:
+    known = codes[codes >= 0]
+    return len(known) - len(np.unique(known))
+
+
+def _one_a_code(codes: np.ndarray, values: pa.Array, size: int) -> pa.Array:
+    """Of each code its first value that is not null; tables hold several rows of an item or a profile."""
+    rows = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
+    known, first = np.unique(codes[rows], return_index=True)
+    places = np.full(size, -1)
+    places[known] = rows[first]
+    return values.take(pa.array(places, mask=places < 0))
+
+
+def _order(user: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """The rows by user, time and place in the file; as `np.lexsort`, in half of its time where one key will do."""
+    first, last = int(time.min()), int(time.max())
+    if (int(user.max()) + 1) * (last - first + 1) >= 2**63:
+        return np.lexsort((time, user))
+    return np.argsort(user * np.int64(last - first + 1) + (time - first), kind="stable")
+
+
+def _first_of_exact_duplicates(user: np.ndarray, item: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """Mask of the rows to keep of a log in order of user and time: the first of those alike in all three."""
+    keep = np.ones(len(user), dtype=bool)
+    tie = np.r_[(user[1:] == user[:-1]) & (time[1:] == time[:-1]), False]
+    run = np.flatnonzero(tie | np.r_[False, tie[:-1]])
+    group = np.cumsum(~np.r_[False, tie[:-1]])[run]
+    order = np.lexsort((item[run], group))
+    run, group = run[order], group[order]
+    keep[run[1:][(group[1:] == group[:-1]) & (item[run[1:]] == item[run[:-1]])]] = False
+    return keep

@@ -1,0 +1,220 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Which rows of a log train, validate and test, and in which windows of time the test rows are looked at."""
+
+import datetime
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from ..errors import DataError
+from .interactions import Interactions
+
+
+@dataclass
+class Split:
+    """
+    How a log is divided; it travels with the checkpoint.
+
+    - `none`: all rows train.
+    - `leave_one_out`: of a user with n >= 3 events the first n - 2 train, the next is the validation target (history
+      n - 2), the last the test target (history n - 1). Users with fewer events only train. With `validation_users`
+      only so many of them, evenly spaced in the order of their ids, validate; the others train on their n - 1 events.
+    - `temporal`: rows before `cutoff` train, rows from it on are the test targets of their users. The last
+      `validation_days` before the cut-off validate instead of training.
+    """
+
+    split: Literal["none", "leave_one_out", "temporal"] = field(
+        default="leave_one_out", metadata={"help": "Which rows are held out of training."}
+    )
+    cutoff: str | None = field(
+        default=None, metadata={"help": "First day of the test rows of a temporal split, YYYY-MM-DD."}
+    )
+    validation_days: int = field(
+        default=0, metadata={"help": "Days before the cut-off that validate instead of training."}
+    )
+    validation_users: int = field(
+        default=0, metadata={"help": "Users of leave_one_out that validate, the others train on that event; 0: all."}
+    )
+
+    def __post_init__(self):
+        if self.split not in ("none", "leave_one_out", "temporal"):
+            raise DataError(f"split is {self.split!r}; it must be none, leave_one_out or temporal.")
+        if self.split == "temporal":
+            self.cutoff_day()
+        for name in ("validation_days", "validation_users"):
+            if getattr(self, name) < 0:
+                raise DataError(f"{name} is {getattr(self, name)}; it must be at least 0.")
+
+    def cutoff_day(self) -> int:
+        """The cut-off in days since 1970-01-01."""
+        try:
+            return (datetime.date.fromisoformat(self.cutoff or "") - datetime.date(1970, 1, 1)).days
+        except (TypeError, ValueError):
+            raise DataError(f"a temporal split needs --cutoff YYYY-MM-DD, not {self.cutoff!r}.") from None
+
+    def rows(self, interactions: Interactions) -> dict[str, np.ndarray]:
+        """Masks over the log's rows, each `(num_rows,)`, disjoint: `train`, `validation`, `test`."""
+        nothing = np.zeros(len(interactions), dtype=bool)
+        rows = {"train": ~nothing, "validation": nothing, "test": nothing}
+        if self.split == "leave_one_out":
+            events = np.bincount(interactions.user, minlength=len(interactions.user_ids))
+            newer = (np.cumsum(events)[interactions.user] - 1) - np.arange(len(interactions))
+            users = np.flatnonzero(events >= 3)
+            number = min(self.validation_users or len(users), len(users))
+            validates = np.zeros(len(events), dtype=bool)
+            validates[users[np.arange(number) * len(users) // max(number, 1)]] = True
+            rows["test"] = (events >= 3)[interactions.user] & (newer == 0)
+            rows["validation"] = validates[interactions.user] & (newer == 1)
+        elif self.split == "temporal":
+            rows["test"] = interactions.day >= self.cutoff_day()
+            rows["validation"] = ~rows["test"] & (interactions.day >= self.cutoff_day() - self.validation_days)
+        rows["train"] = ~rows["validation"] & ~rows["test"]
+        return rows
+
+    def __str__(self) -> str:
+        if self.split == "temporal":
+            return f"temporal, cut-off {self.cutoff}, {self.validation_days} validation days"
+        return self.split + f", {self.validation_users} validation users" * bool(self.validation_users)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The days from `first` to before `end`, in days since 1970-01-01."""
+
+    first: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        return f"{np.datetime64(self.first, 'D')}..{np.datetime64(self.end - 1, 'D')}"
+
+    def rows(self, interactions: Interactions) -> np.ndarray:
+        """Mask of the rows of a log in these days, `(num_rows,)`."""
+        return (interactions.day >= self.first) & (interactions.day < self.end)
+
+
+def parse_windows(text: str | None, split: Split) -> list[Window] | None:
+    """
+    Windows that follow each other from the cut-off of a temporal split on; `None` where no text is given.
+
+    Args:
+        text (`str`): their lengths, as in `"1M,1M,1M"` or `"14D,2W"`: days (where there is no letter too), weeks or
+            months. Months end on the cut-off's day of the month, or on the last day of shorter ones.
+
+    Raises:
+        `DataError`: if that is no list of lengths, or the split has no cut-off.
+    """
+    if text is None:
+        return None
+    if split.split != "temporal":
+        raise DataError(
+            f"windows need a temporal split, and this one is {split}; give --split temporal --cutoff DATE."
+        )
+    cutoff = split.cutoff_day()
+    first, months, days, windows = np.datetime64(cutoff, "D"), 0, 0, []
+    for length in text.upper().replace(" ", "").split(","):
+        if not re.fullmatch(r"[1-9][0-9]{0,3}[DWM]?", length):
+            raise DataError(f"windows are {text!r}; give lengths such as 1M,1M,1M or 14D,14D (days, weeks or months).")
+        number = int(length.rstrip("DWM"))
+        months += number * length.endswith("M")
+        days += number * (0 if length.endswith("M") else 7 if length.endswith("W") else 1)
+        month = first.astype("datetime64[M]") + months
+        last_of_month = (month + 1).astype("datetime64[D]") - 1
+        end = min(month.astype("datetime64[D]") + (first - first.astype("datetime64[M]")), last_of_month) + days
+        windows.append(Window(windows[-1].end if windows else cutoff, int(end.astype(int))))
+    return windows
+
+
+def history_and_targets(
+    interactions: Interactions, split: Split, subset: str, window: Window | None = None, update_history: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Masks of the rows a user is recommended from and of those that should be found.
+
+    Args:
+        subset (`str`): `"validation"` or `"test"`.
+        window ([`Window`], *optional*): the only days of the targets.
+        update_history (`bool`, *optional*, defaults to `False`): whether the history goes on to the window's first
+            day, or ends where the targets of the split begin.
+    """
+    rows = split.rows(interactions)
+    history = rows["train"] | rows["validation"] if subset == "test" else rows["train"]
+    targets = rows[subset]
+    if window is not None:
+        if update_history:
+            history = history | (targets & (interactions.day < window.first))
+        targets = targets & window.rows(interactions)
+    return history, targets
+
+
+def check_unseen(interactions: Interactions, trained_on: Split, targets: np.ndarray):
+    """
+    Checks that a model has not been trained on what it is evaluated by.
+
+    Args:
+        trained_on ([`Split`]): what it was trained under.
+        targets (`np.ndarray` of bool, shape `(num_rows,)`): the rows that should be found.
+
+    Raises:
+        `DataError`: if one of them is a training row.
+    """
+    leaked = np.flatnonzero(targets & trained_on.rows(interactions)["train"])
+    if len(leaked):
+        row = leaked[0]
+        user = interactions.user_ids[int(interactions.user[row])].as_py()
+        item = interactions.item_ids[int(interactions.item[row])].as_py()
+        raise DataError(
+            f"{len(leaked):,} test rows are training rows of the model ({trained_on}), the first of them user "
+            f"{user!r}, item {item!r}, {np.datetime64(int(interactions.day[row]), 'D')}; test it on later rows, or "
+            "train it on earlier ones."
+        )
+
+
+def training_rows(interactions: Interactions, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    What everything fitted sees: the training rows of a split, less users and items below `min_events`.
+
+    Returns:
+        `tuple[np.ndarray, np.ndarray, np.ndarray]`: masks of the rows `(num_rows,)`, and of the users `(num_users,)`
+        and items `(num_items,)` that are kept.
+
+    Raises:
+        `DataError`: if no row is left to train on.
+    """
+    train = split.rows(interactions)["train"]
+    if not train.any():
+        first, last = (np.datetime64(int(day), "D") for day in (interactions.day.min(), interactions.day.max()))
+        raise DataError(f"no row of the log is left to train on ({split}); the log runs from {first} to {last}.")
+    keep_user, keep_item = k_core(interactions, train, interactions.arguments.min_events)
+    return train & keep_user[interactions.user] & keep_item[interactions.item], keep_user, keep_item
+
+
+def k_core(interactions: Interactions, train: np.ndarray, min_events: int) -> tuple[np.ndarray, np.ndarray]:
+    """
+    The largest set of users and items that have at least `min_events` training rows among each other.
+
+    Args:
+        train (`np.ndarray` of bool, shape `(num_rows,)`): the training rows; others do not count.
+        min_events (`int`): below 2 nothing is dropped.
+
+    Returns:
+        `tuple[np.ndarray, np.ndarray]`: masks of the users `(num_users,)` and the items `(num_items,)` to keep.
+
+    Raises:
+        `DataError`: if nobody is left.
+    """
+    keep_user = np.ones(len(interactions.user_ids), dtype=bool)
+    keep_item = np.ones(len(interactions.item_ids), dtype=bool)
+    user, item = interactions.user[train], interactions.item[train]
+    while min_events > 1:
+        row = keep_user[user] & keep_item[item]
+        users = np.bincount(user[row], minlength=len(keep_user)) >= min_events
+        items = np.bincount(item[row], minlength=len(keep_item)) >= min_events
+        if (users == keep_user).all() and (items == keep_item).all():
+            break
+        keep_user, keep_item = users, items
+    if not (keep_user.any() and keep_item.any()):
+        raise DataError(f"nobody is left: no users and items have {min_events} training events (--min_events).")
+    return keep_user, keep_item

@@ -1,0 +1,138 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Ranking the whole catalogue for many users."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from ..data.collators import DataCollatorForHistories
+from ..data.encoding import encode_histories, history_lengths
+from ..data.interactions import Interactions, read_user_ids
+from ..data.tables import ids_as
+from ..errors import DataError
+from ..files import atomic_write
+from ..model.modeling_bert4rec import Bert4RecForMaskedLM
+from ..model.processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+
+
+def check_k(
+    k: Sequence[int], processor: Bert4RecProcessor, dataset: Dataset | None = None, exclude_seen: bool = False
+):
+    """
+    Checks that lists of `k` items can be made: for the users of `dataset`, if it is given, without those they have
+    seen, if `exclude_seen`.
+
+    Raises:
+        `DataError`: if one of `k` is below 1 or beyond the number of items.
+    """
+    num_items, which = processor.vocab_size - NUM_SPECIAL_TOKENS, "the number of items"
+    if dataset is not None and exclude_seen:
+        histories = dataset.with_format("arrow")[:]["input_ids"].combine_chunks()
+        rows, tokens = pc.list_parent_indices(histories).to_numpy(), pc.list_flatten(histories).to_numpy()
+        seen = np.unique(rows * np.int64(processor.vocab_size) + tokens) // processor.vocab_size
+        num_items -= int(np.bincount(seen, minlength=1).max())
+        which = "the number of items that the user with most of them has not seen"
+    if not k or min(k) < 1 or max(k) > num_items:
+        raise DataError(f"k is {' '.join(map(str, k))}; it must be from 1 to {num_items}, {which}.")
+
+
+def recommend_all(
+    recommend: Callable,
+    dataset: Dataset,
+    processor: Bert4RecProcessor,
+    k: int,
+    exclude_seen: bool = False,
+    batch_size: int = 128,
+    device: torch.device | str = "cpu",
+    description: str | None = None,
+) -> np.ndarray:
+    """
+    Recommends to every user of a data set, batch after batch, users of similar history together.
+
+    Args:
+        recommend (`Callable`): [`Bert4RecForMaskedLM.recommend`], or a function that is called alike.
+        dataset (`Dataset`): a row a user, as the functions of encoding.py make it.
+        k (`int`): number of items a list holds.
+        exclude_seen (`bool`, *optional*, defaults to `False`): leave out the items of a user's history.
+        batch_size (`int`, *optional*, defaults to 128): users at once.
+        device (`torch.device`, *optional*, defaults to `"cpu"`): where `recommend` wants its inputs.
+        description (`str`, *optional*): shown beside a progress bar; without it there is none.
+
+    Returns:
+        `np.ndarray` of int64, shape `(num_users, k)`: token ids, best first, in the order of the data set.
+
+    Raises:
+        `ValueError`: if `k` is beyond the number of items that can be recommended to a user; see [`check_k`].
+    """
+    ranked = np.empty((len(dataset), k), dtype=np.int64)
+    for users, inputs in batches_of(dataset, processor, batch_size, device, description):
+        ranked[users] = recommend(**inputs, k=k, exclude_seen=exclude_seen).item_ids.cpu().numpy()
+    return ranked
+
+
+def batches_of(
+    dataset: Dataset,
+    processor: Bert4RecProcessor,
+    batch_size: int = 128,
+    device: torch.device | str = "cpu",
+    description: str | None = None,
+) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
+    """The users of a data set, those of similar history together: their rows in it, and what a model takes."""
+    order = np.argsort(history_lengths(dataset), kind="stable")
+    columns = [name for name in ("input_ids", "user_features") if name in dataset.column_names]
+    collator = DataCollatorForHistories(processor)
+    batches = DataLoader(dataset.select_columns(columns).select(order), batch_size, collate_fn=collator)
+    starts = range(0, len(order), batch_size)
+    for start, batch in zip(starts, tqdm(batches, desc=description, disable=description is None, leave=False)):
+        yield order[start : start + batch_size], {name: values.to(device) for name, values in batch.items()}
+
+
+def write_submission(
+    model: Bert4RecForMaskedLM,
+    processor: Bert4RecProcessor,
+    interactions: Interactions,
+    submission_file: str,
+    output_file: str,
+    k: int = 25,
+    exclude_seen: bool = False,
+    batch_size: int = 128,
+) -> dict[str, int]:
+    """
+    Writes a CSV file with the `k` items to recommend to each user that `submission_file` lists, in its order, after
+    the user's whole history: the user column and `predicted_list`, a Python-style list of raw item ids, best first. A
+    user without history is recommended from MASK and profile, one without profile from MASK alone.
+
+    Returns:
+        `dict[str, int]`: how many users of each kind there were.
+
+    Raises:
+        `DataError`: for a file that cannot be used.
+    """
+    column = interactions.arguments.user_column
+    ids = read_user_ids(interactions.arguments, submission_file)
+    codes = pc.index_in(ids_as(ids, interactions.user_ids.type), interactions.user_ids).fill_null(-1).to_numpy()
+    users, row = np.unique(codes, return_inverse=True)
+    dataset = encode_histories(interactions, processor, users)
+    check_k([k], processor, dataset, exclude_seen)
+    ranked = recommend_all(
+        model.eval().recommend, dataset, processor, k, exclude_seen, batch_size, model.device, "recommending"
+    )
+    items = pa.array([repr(item) for item in processor.vocabulary["item_ids"]], pa.string())
+    items = items.take(pa.array(ranked[row].ravel() - NUM_SPECIAL_TOKENS))
+    offsets = pa.array(np.arange(len(codes) + 1, dtype=np.int32) * k)
+    lists = pc.binary_join(pa.ListArray.from_arrays(offsets, items), ", ")
+    table = pa.table({column: ids, "predicted_list": pc.binary_join_element_wise("[", lists, "]", "")})
+    with atomic_write(output_file) as part:
+        pa.csv.write_csv(table, part, pa.csv.WriteOptions(quoting_style="needed"))
+    with_events = np.isin(codes, interactions.user)
+    return {
+        "profiles written": len(codes),
+        "of them without events, recommended from their profile": int((~with_events & (codes >= 0)).sum()),
+        "of them in no table, recommended from nothing": int((codes < 0).sum()),
+    }

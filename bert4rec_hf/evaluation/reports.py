@@ -1,0 +1,430 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Reports of a log and of an evaluation: a page of text, JSON and, where matplotlib is installed, a picture."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from transformers.utils import logging
+
+from ..errors import DataError
+from ..files import atomic_write
+from .windows import ALL_USERS, CEILING, MEMBERS, MODEL, PANEL, Evaluation
+
+
+logger = logging.get_logger(__name__)
+
+DATA_REPORT, MODEL_REPORT, USERS_FILE = "data", "evaluation", "evaluation_users.parquet"
+COLORS = ["#0b5fa5", "#8a8a8a", "#c9a227", "#b5462f", "#4f8f6b", "#7a5ea8"]
+
+
+def write_report(folder: str, name: str, report: dict | list, text: str, draw: Callable):
+    """
+    Writes `name`.json, `name`.txt and `name`.png into a folder, which is made; what is there is replaced.
+
+    Args:
+        draw (`Callable`): called with a matplotlib `Figure` to draw on.
+    """
+    os.makedirs(folder, exist_ok=True)
+    for ending, content in (("json", json.dumps(report, indent=1, ensure_ascii=False)), ("txt", text)):
+        with (
+            atomic_write(os.path.join(folder, f"{name}.{ending}")) as part,
+            open(part, "w", encoding="utf-8") as file,
+        ):
+            file.write(content + "\n")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return logger.warning("There is no picture: it needs matplotlib (pip install matplotlib).")
+    figure = Figure(figsize=(12, 7.5), layout="constrained")
+    draw(figure)
+    with atomic_write(os.path.join(folder, f"{name}.png")) as part:
+        figure.savefig(part, dpi=100, format="png")
+
+
+def write_data_report(folder: str, report: dict) -> str:
+    """Writes data.txt, data.json and data.png of what [`analyze`] returns, and returns the text."""
+    text = data_text(report)
+    write_report(folder, DATA_REPORT, report, text, lambda figure: draw_data(figure, report))
+    return text
+
+
+def write_evaluation_report(folder: str, evaluations: Sequence[Evaluation]) -> str:
+    """
+    Writes evaluation.txt, .json, .png and evaluation_users.parquet of one or several evaluations, each from its own
+    origin, and returns the text.
+    """
+    reports = [evaluation.report for evaluation in evaluations]
+    text = evaluation_text(reports)
+    write_report(folder, MODEL_REPORT, reports, text, lambda figure: draw_evaluation(figure, reports))
+    users = pa.concat_tables([evaluation.users for evaluation in evaluations], promote_options="default")
+    with atomic_write(os.path.join(folder, USERS_FILE)) as part:
+        pq.write_table(users.unify_dictionaries(), part)
+    return text
+
+
+def read_users(folder: str) -> pa.Table:
+    """
+    The per-user results that [`write_evaluation_report`] wrote.
+
+    Raises:
+        `DataError`: if there are none.
+    """
+    path = os.path.join(folder, USERS_FILE)
+    if not os.path.isfile(path):
+        raise DataError(f"{folder} has no {USERS_FILE}; make it with evaluate_model.py --output_dir {folder}.")
+    try:
+        users = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: {' '.join(str(error).split())}") from None
+    needed = ("recommender", "origin", "window", "user", "num_targets")
+    if missing := [name for name in needed if name not in users.column_names]:
+        raise DataError(f"{path} has no column {missing[0]!r}; make it anew with evaluate_model.py.")
+    return users
+
+
+def data_text(report: dict) -> str:
+    """The report of [`analyze`] as a page of text."""
+
+    def spread(values: dict | None) -> str:
+        if values is None:
+            return "none"
+        quantiles = ", ".join(f"{name} {values[name]:,.0f}" for name in ("10%", "median", "90%", "max"))
+        return f"{quantiles}; mean {values['mean']:,.1f}"
+
+    sessions = report["sessions"]
+    lines = [
+        f"{report['events']:,} events of {report['users']:,} users and {report['items']:,} items, "
+        f"{report['first_day']} to {report['last_day']}",
+        "",
+        f"events a user        {spread(report['events_per_user'])}",
+        f"events an item       {spread(report['events_per_item'])}",
+        "most popular items   "
+        + ", ".join(f"{n} of them have {s:.0%} of all" for n, s in report["top_items"].items()),
+        f"repeats              {report['repeat_share']:.1%} of the events are of an item that the user had before",
+        f"events a day of use  {spread(sessions['events'])}",
+        f"days to the next     {spread(sessions['days_to_the_next'])}",
+        "",
+        "By month. New: in no month before; gone: of the month before's items; top 25: how many of the month before's",
+        "still are; drift: Jensen-Shannon divergence from the month before, 0 the same, 1 nothing in common",
+        f"{'month':8} {'events':>10} {'users':>8} {'items':>8} {'repeats':>8} | {'new users':>9} {'new items':>9} "
+        f"{'gone':>6} {'events on new':>13} {'top 25':>7} {'drift':>6}",
+    ]
+    for month in report["months"]:
+        line = (
+            f"{month['month']:8} {month['events']:>10,} {month['users']:>8,} {month['items']:>8,} "
+            f"{month['repeat_share']:>8.1%} |"
+        )
+        if "drift" in month:
+            line += (
+                f" {month['new_users']:>9.1%} {month['new_items']:>9.1%} {month['gone_items']:>6.1%} "
+                f"{month['events_on_new_items']:>13.1%} {month['top_overlap']:>7.0%} {month['drift']:>6.3f}"
+            )
+        lines.append(line)
+    if report["targets"]:
+        lines += ["", "What a model trained on the training rows will be asked for, and what of it it cannot know"]
+    for target in report["targets"]:
+        lines.append(
+            f"{target['name']}: {target['targets']:,} targets of {target['users']:,} users; "
+            + f"{_percent(target['repeats'])} repeats, {_percent(target['unknown_items'])} of items that training has "
+            + f"not; {_percent(target['users_without_history'])} of the users have no history"
+        )
+    return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def draw_data(figure, report: dict):
+    """Draws the report of [`analyze`] on a matplotlib figure."""
+    axes = figure.subplots(2, 3).ravel()
+    months, targets = report["months"], report["targets"]
+    names = [month["month"] for month in months]
+    for ax, who in zip(axes, ("user", "item")):
+        values = report[f"events_per_{who}"]
+        shares = {"min": 0, "10%": 10, "25%": 25, "median": 50, "75%": 75, "90%": 90, "99%": 99, "max": 100}
+        ax.plot(list(shares.values()), [values[name] for name in shares], marker="o", color=COLORS[0])
+        ax.set(yscale="log", title=f"Events per {who} (Gini {values['gini']:.2f})")
+        ax.set(xlabel=f"% of the {who}s have at most", ylabel="events")
+    axes[2].bar(range(len(months)), [month["events"] for month in months], color=COLORS[0])
+    axes[2].set(title="Events a month")
+    lines = {
+        axes[3]: {"new_items": "new items", "gone_items": "gone items", "new_users": "new users"},
+        axes[4]: {"top_overlap": "top 25 kept", "drift": "drift", "repeat_share": "repeats"},
+    }
+    lines[axes[3]]["events_on_new_items"] = "events on new items"
+    for ax, title in ((axes[3], "Items and users beside earlier months"), (axes[4], "Popularity and repeats")):
+        for color, (key, label) in zip((COLORS[0], COLORS[3], COLORS[4], COLORS[2]), lines[ax].items()):
+            ax.plot([month.get(key, np.nan) for month in months], marker="o", label=label, color=color)
+        ax.set(title=title, ylim=(0, None))
+        ax.legend(fontsize=8)
+    for ax in axes[2:5]:
+        ax.set_xticks(range(len(names)), names, rotation=45)
+    if not targets:
+        return axes[5].axis("off")
+    repeats, unknown = ([target[key] or 0 for target in targets] for key in ("repeats", "unknown_items"))
+    parts = {
+        "had before": np.array(repeats),
+        "new to the user": 1 - np.array(repeats) - unknown,
+        "not in training": np.array(unknown),
+    }
+    bottom = np.zeros(len(targets))
+    for color, (label, shares) in zip((COLORS[4], COLORS[0], COLORS[3]), parts.items()):
+        axes[5].bar(range(len(targets)), shares, bottom=bottom, label=label, color=color)
+        bottom += shares
+    axes[5].set_xticks(range(len(targets)), [target["name"].partition("..")[0] for target in targets], rotation=45)
+    axes[5].set(title="What a model is asked for", ylim=(0, 1))
+    axes[5].legend(fontsize=8, loc="lower right")
+
+
+def _mean(window: dict, recommender: str, metric: str, group: str = ALL_USERS) -> float:
+    figures = window["groups"].get(group, {"results": {}})["results"].get(recommender, {}).get(metric, {"mean": None})
+    return np.nan if figures["mean"] is None else figures["mean"]
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"
+
+
+def recommenders_of(report: dict) -> list[str]:
+    """The names of what was evaluated, the model first, if there was one."""
+    return [name for name in report["windows"][0]["groups"][ALL_USERS]["results"] if name != CEILING]
+
+
+def verdicts(report: dict) -> list[str]:
+    """For each window in which the model does not beat each baseline for sure a line that says so, by score@k."""
+    lines = []
+    metric = f"score@{max(report['k'])}"
+    for window in report["windows"]:
+        behind = {"LOSES to": [], "may be no better than": []}
+        for name, leads in window["groups"][ALL_USERS]["against"].items():
+            if name in (MEMBERS, *report.get("members", ())):  # no simple rule
+                continue
+            lead = leads[metric]
+            low, high = lead.get("low", lead["mean"]), lead.get("high", lead["mean"])
+            if low <= 0:
+                how = "LOSES to" if high < 0 else "may be no better than"
+                behind[how].append(
+                    f"{name} {_mean(window, name, metric):.3f} ({lead['mean']:+.3f}, 95% {low:+.3f} to {high:+.3f})"
+                )
+        if any(behind.values()):
+            parts = [f"{how} {', '.join(names)}" for how, names in behind.items() if names]
+            lines.append(f"{window['name']}: {MODEL} {_mean(window, MODEL, metric):.3f} {'; '.join(parts)}")
+    return lines
+
+
+def windows_table(report: dict, group: str = ALL_USERS, metric: str | None = None) -> str:
+    """A metric (by default the score at the greatest k) by window and recommender, with intervals, as Markdown."""
+    metric = metric or f"score@{max(report['k'])}"
+    names = list(report["windows"][0]["groups"][ALL_USERS]["results"])
+    lines = [f"| {metric}, {group} | users | {' | '.join(names)} |", f"|---|---:|{'---:|' * len(names)}"]
+    for window in report["windows"]:
+        if group in window["groups"]:
+            figures = window["groups"][group]
+            cells = [_cell(figures["results"][name].get(metric)) for name in names]
+            lines.append(f"| {window['name']} | {figures['num_users']:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(figure: dict | None, digits: int = 3) -> str:
+    if figure is None or figure["mean"] is None:
+        return ""
+    half = f" ±{(figure['high'] - figure['low']) / 2:.{digits}f}" if "low" in figure else ""
+    return f"{figure['mean']:.{digits}f}{half}"
+
+
+def evaluation_text(reports: Sequence[dict]) -> str:
+    """The reports of one or several [`Evaluation`]s as a page for those who decide by it."""
+    return "\n\n".join(_one_evaluation(report) for report in reports) + _over_origins(reports)
+
+
+def _one_evaluation(report: dict) -> str:
+    windows, k, names = report["windows"], max(report["k"]), recommenders_of(report)
+    first = windows[0]
+    lines = [
+        f"{report.get('model') or 'Baselines'}: trained under the split {report['split']}, {report['subset']} rows"
+        + (f", {len(windows)} windows, the history {report['history']}" if len(windows) > 1 else ""),
+        f"Lists of {k} out of the whole catalogue, {'without' if report['exclude_seen'] else 'with'} what a user has "
+        "had before.",
+        "",
+    ]
+    shown = MODEL if MODEL in names else max(names, key=lambda name: _mean(first, name, f"score@{k}"))
+    lines.append(f"In short ({shown})")
+    for window in windows:
+        lines.append(
+            f"  {window['name']}: {100 * _mean(window, shown, f'hit_rate@{k}'):.0f} of 100 users take something from "
+            f"their list. It holds {_mean(window, shown, f'recall@{k}'):.0%} of what they take, at most {k}; the best "
+            f"list would hold {_mean(window, CEILING, f'recall@{k}'):.0%} ({window['unknown_targets']:.1%} is not in "
+            "the model's catalogue)."
+        )
+    if MODEL in names:
+        lines += ["", f"Beside simple rules (score@{k})"]
+        lines += [f"  {line}" for line in verdicts(report)] or ["  Ahead of each of them in each window."]
+    for group in first["groups"]:
+        lines += ["", windows_table(report, group)]
+    if len(windows) > 1:
+        lines += ["", f"What is left of score@{k} in the last window, of the first ({PANEL})"]
+        for name in names:
+            scores = [_mean(window, name, f"score@{k}", PANEL) for window in (first, windows[-1])]
+            lines.append(f"  {name}: {scores[1] / scores[0]:.0%}" if scores[0] else f"  {name}: nothing of nothing")
+    lines += ["", f"What is found (recall@{k}) of what the user had before, and of what is new to the user"]
+    for window in windows:
+        of_new = 1 - window["repeat_targets"] - window["unknown_targets"]
+        lines.append(
+            f"  {window['name']} ({window['repeat_targets']:.0%} had before, {of_new:.0%} new): "
+            + ", ".join(
+                name + "".join(f" {_number(_mean(window, name, f'{kind}_recall@{k}'))}" for kind in ("repeat", "new"))
+                for name in names
+            )
+        )
+    lines += [
+        "",
+        f"The lists of {first['name']}: share of the catalogue recommended to anyone, Gini index of how often",
+    ]
+    lines += ["  (1: a few items take it all), novelty in bits, diversity of a list's features (0 to 1)"]
+    for name in names:
+        figures = (_mean(first, name, f"{metric}@{k}") for metric in ("coverage", "gini", "novelty", "diversity"))
+        lines.append(f"  {name}: " + ", ".join(map(_number, figures)))
+    lines += [
+        "",
+        "recall: share of a user's items in the list, of at most k; NDCG: the same, earlier places counting more;",
+        f"score: 0.75 recall + 0.25 NDCG; ±: half of the 95% bootstrap interval over users ({report['num_rounds']}"
+        f" rounds); '{CEILING}': lists that know the future, of the items that the vocabulary has.",
+    ]
+    return "\n".join(lines)
+
+
+def _over_origins(reports: Sequence[dict]) -> str:
+    """The windows as far from their origins, averaged over these."""
+    if len(reports) == 1:
+        return ""
+    lines = ["", "", f"Mean over the {len(reports)} origins, by windows ahead"]
+    metric = f"score@{max(reports[0]['k'])}"
+    for ahead in range(max(len(report["windows"]) for report in reports)):
+        windows = [report["windows"][ahead] for report in reports if len(report["windows"]) > ahead]
+        names = recommenders_of(reports[0])
+        means = {name: np.mean([_mean(window, name, metric) for window in windows]) for name in names}
+        lines.append(f"  {ahead + 1}: " + ", ".join(f"{name} {mean:.4f}" for name, mean in means.items()))
+    return "\n".join(lines)
+
+
+def draw_evaluation(figure, reports: Sequence[dict]):
+    """Draws the windows of one or several [`Evaluation`]s on a matplotlib figure."""
+    axes = figure.subplots(2, 2).ravel()
+    k = max(reports[0]["k"])
+    score = f"score@{k}"
+    several = len(reports[0]["windows"]) > 1
+    panels = [
+        (axes[0], ALL_USERS, score, f"{score}, {ALL_USERS}"),
+        (axes[1], PANEL if several else ALL_USERS, score if several else f"ndcg@{k}", None),
+        (axes[2], ALL_USERS, f"repeat_recall@{k}", f"recall@{k} of what the user had before"),
+        (axes[3], ALL_USERS, f"new_recall@{k}", f"recall@{k} of what is new to the user"),
+    ]
+    order = sorted({window["name"] for report in reports for window in report["windows"]})
+    for ax, group, metric, title in panels:
+        for number, report in enumerate(reports):
+            names = recommenders_of(report)
+            for place, name in enumerate(names):
+                points = [
+                    (order.index(window["name"]), window["groups"][group]["results"][name][metric])
+                    for window in report["windows"]
+                    if group in window["groups"]
+                ]
+                points = [(x, figures) for x, figures in points if figures["mean"] is not None]
+                if not points:
+                    continue
+                xs, figures = zip(*points)
+                means = np.array([f["mean"] for f in figures])
+                color = COLORS[(place + (MODEL not in names)) % len(COLORS)]
+                label = name if number == 0 else None
+                width = 2.5 if name == MODEL else 1.2
+                if "low" in figures[0]:
+                    ends = np.array([[f["mean"] - f["low"], f["high"] - f["mean"]] for f in figures]).T
+                    ax.errorbar(
+                        xs, means, yerr=np.abs(ends), color=color, label=label, lw=width, marker="o", ms=4, capsize=3
+                    )
+                else:
+                    ax.plot(xs, means, color=color, label=label, lw=width, marker="o", ms=4)
+        ax.set_xticks(range(len(order)), [name.partition("..")[0] for name in order])
+        ax.set(title=title or f"{metric}, {group}", ylim=(0, None))
+        ax.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+
+
+def ensemble_text(report: dict) -> str:
+    """The report of an [`Evaluation`] with `members`: each of them, what voting gains, and how far they agree."""
+    ks, lines = report["k"], []
+    metrics = [f"{metric}@{k}" for k in ks for metric in ("recall", "ndcg", "score")]
+    for window in report["windows"]:
+        figures = window["groups"][ALL_USERS]
+        results = figures["results"]
+        members = report["members"]
+        rest = [name for name in results if name not in (MODEL, MEMBERS, *members)]
+        width = max(map(len, ["standard deviation", *results]))
+        lines += [f"{window['name']}, {window['num_users']:,} users"]
+        lines.append(f"  {'':{width}} " + "".join(f"{metric:>17}" for metric in metrics))
+        rows = [(name, [_cell(results[name][metric], 4) for metric in metrics]) for name in (MODEL, MEMBERS, *members)]
+        if len(members) > 1:
+            means = np.array([[results[name][metric]["mean"] for metric in metrics] for name in members])
+            rows.insert(2, ("standard deviation", [f"{value:.4f}" for value in means.std(0, ddof=1)]))
+        rows += [(name, [_cell(results[name][metric], 4) for metric in metrics]) for name in rest]
+        names = {MODEL: "the ensemble"}
+        lines += [f"  {names.get(name, name):{width}} " + "".join(f"{cell:>17}" for cell in row) for name, row in rows]
+        best = max(members, key=lambda name: results[name][f"score@{ks[0]}"]["mean"])
+        for other, what in ((MEMBERS, MEMBERS), (best, f"{best}, the best by score@{ks[0]}")):
+            lines += ["", f"  Gain over {what}, 95% of it by the same users"]
+            for metric in metrics:
+                lead = figures["against"][other][metric]
+                ends = f"{lead['low']:+10.4f}{lead['high']:+10.4f}" if "low" in lead else ""
+                lines.append(f"    {metric:{width}} {lead['mean']:+.4f} {ends}")
+        lines.append("")
+        for k in ks if len(members) > 1 else ():
+            pairs = [window["overlap"][a][b][f"overlap@{k}"] for a in members for b in members if a != b]
+            lines.append(
+                f"  Two members have {np.mean(pairs):.1%} of their {k} items in common, {min(pairs):.1%} to "
+                f"{max(pairs):.1%}."
+            )
+    return "\n".join(lines)
+
+
+def comparison_text(results: Sequence[dict], a: str, b: str, k: int | None = None) -> str:
+    """The result of [`compare`] as text, for one k, by default the greatest."""
+    names = list(results[0]["metrics"])
+    k = k or max(int(name.rpartition("@")[2]) for name in names)
+    names = [name for name in names if name.endswith(f"@{k}")]
+    width = max(map(len, names))
+    lines = [f"a: {a}", f"b: {b}"]
+    for window in results:
+        left_out = f" ({window['left_out']:,} of one run only, left out)" if window["left_out"] else ""
+        lines += ["", f"{window['name']}, origin {window['origin']}, {window['num_users']:,} users{left_out}"]
+        lines.append(f"  {'':{width}} {'a':>8} {'b':>8} {'b - a':>9} {'95% of it':>20} {'p (Holm)':>9}")
+        for name in names:
+            figures = window["metrics"][name]
+            lead = figures["difference"]
+            if lead["mean"] is None:
+                continue
+            lines.append(
+                f"  {name:{width}} {figures['a']['mean']:>8.4f} {figures['b']['mean']:>8.4f} {lead['mean']:>+9.4f} "
+                f"{lead['low']:>+10.4f}{lead['high']:>+10.4f} {figures['p_value']:>9.4f}"
+            )
+    return "\n".join(lines)
+
+
+def metrics_table(results: dict[str, dict[str, dict]]) -> str:
+    """The means of each recommender's metrics, as in an [`Evaluation`]'s report, as Markdown, one a column."""
+    metrics = [name for name in next(iter(results.values())) if not name.startswith(("repeat_", "new_"))]
+    width = max(map(len, metrics))
+    lines = [
+        f"| {'':{width}} | {' | '.join(results)} |",
+        f"|{'-' * (width + 2)}|{'|'.join('-' * (len(name) + 1) + ':' for name in results)}|",
+    ]
+    for metric in metrics:
+        means = [figures.get(metric, {}).get("mean") for figures in results.values()]
+        cells = ["" if mean is None else f"{mean:.4f}" for mean in means]
+        line = " | ".join(f"{cell:>{len(name)}}" for name, cell in zip(results, cells))
+        lines.append(f"| {metric:{width}} | {line} |")
+    return "\n".join(lines)

@@ -1,0 +1,73 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Which models of a pool vote, and with what weight."""
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from ..metrics.ranking.ranking import ranking_scores
+from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
+from ..model.processing_bert4rec import Bert4RecProcessor
+from ..model.ranking_bert4rec import rank_items
+from .evaluator import batches_of
+from .targets import Targets
+
+
+@torch.no_grad()
+def select_members(
+    ensemble: Bert4RecEnsembleForMaskedLM,
+    processor: Bert4RecProcessor,
+    dataset: Dataset,
+    k: int = 10,
+    exclude_seen: bool = False,
+    num_rounds: int = 50,
+    num_candidates: int = 200,
+    batch_size: int = 128,
+    progress: bool = True,
+) -> tuple[np.ndarray, float]:
+    """
+    Fits the members' weights: greedy selection with replacement (Caruana et al. 2004,
+    https://doi.org/10.1145/1015330.1015432). Round by round the member joins with which NDCG@`k` becomes best; how
+    often each did, when it was best of all rounds, is its weight.
+
+    Args:
+        ensemble ([`Bert4RecEnsembleForMaskedLM`]): the pool; its `voting` is how the chosen ones vote.
+        dataset (`Dataset`): of [`encode_evaluation`], of rows that no member trained on: the validation rows.
+        num_candidates (`int`, *optional*, defaults to 200): for each user only the items are looked at that some
+            member deems best; what none has among so many no vote brings into a short list.
+
+    Returns:
+        `tuple[np.ndarray, float]`: how often each member joined, int64 `(num_members,)`, 0 for who should not vote,
+        and the NDCG@`k` of that.
+    """
+    num_candidates = max(k, min(num_candidates, processor.vocab_size - 3))
+    shape = len(ensemble.members), len(dataset), num_candidates
+    items, ballots = np.zeros(shape[1:], dtype=np.int64), np.empty(shape, dtype=np.float32)
+    description = "asking the members" if progress else None
+    for users, inputs in batches_of(dataset, processor, batch_size, ensemble.device, description):
+        states = ensemble.next_item_states(**inputs)
+        asked = ensemble.pieces(torch.from_numpy(users), inputs["input_ids"])
+        for (rows, seen_ids), *chunk in zip(asked, *(ensemble.pieces(*state) for state in states)):
+            rows = rows.numpy()
+            cast = torch.stack([*ensemble.ballots(chunk)])
+            best = rank_items(cast.amax(0), seen_ids, num_candidates, exclude_seen, allow_fewer=True)
+            items[rows] = best.item_ids.cpu().numpy()
+            ballots[:, rows] = cast.gather(2, best.item_ids.expand(len(cast), -1, -1)).float().cpu().numpy()
+    ballots[:, items == 0] = -np.inf
+
+    relevant = Targets(dataset, processor).lists()
+    counts, total, best = np.zeros(len(ballots), dtype=np.int64), np.float32(0), (-1.0, None)
+    for _ in range(num_rounds):
+        reached = [_ndcg(total + ballot, items, relevant, k) for ballot in ballots]
+        chosen = int(np.argmax(reached))
+        counts[chosen] += 1
+        total = total + ballots[chosen]
+        if reached[chosen] > best[0]:
+            best = reached[chosen], counts.copy()
+    return best[1], best[0]
+
+
+def _ndcg(total: np.ndarray, items: np.ndarray, relevant: np.ndarray, k: int) -> float:
+    places = torch.from_numpy(total).topk(k, dim=1).indices.numpy()
+    ranked = np.take_along_axis(items, places, axis=1)
+    return float(np.nanmean(ranking_scores(ranked, relevant, [k])[f"ndcg@{k}"]))

@@ -1,0 +1,167 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Files that appear whole or not at all, and folders that one process writes."""
+
+import errno
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from safetensors import SafetensorError
+from transformers.utils import logging
+
+from .errors import DataError
+
+
+if sys.platform != "win32":
+    import fcntl
+
+
+logger = logging.get_logger(__name__)
+
+
+LOCK_NAME = ".lock"
+
+
+def sync(path: str):
+    """Waits until a file, or what a folder says it holds, is on the disk."""
+    if sys.platform == "win32":  # which opens no folder, and flushes only what was opened to be written
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(path: str):
+    """Waits until a file, or a folder with all that lies in it, is on the disk."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            sync(os.path.join(folder, name))
+        sync(folder)
+    if os.path.isfile(path):
+        sync(path)
+
+
+@contextmanager
+def write_errors(path: str) -> Iterator[None]:
+    """
+    Says in one line that `path` cannot be written, and why.
+
+    Raises:
+        `DataError`: instead of what Python, safetensors and torch raise when a disk is full.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.errno in errno.errorcode:
+            reason = os.strerror(error.errno)
+        elif isinstance(error, RuntimeError):  # torch.save does not hand on what the system says
+            if not re.search("inline_container|iostream|PytorchStreamWriter", reason):
+                raise
+            reason = f"no space left, or a limit on the size of files ({reason})"
+        raise DataError(f"{path} cannot be written: {reason.rstrip('.')}. What was there is as it was.") from error
+
+
+@contextmanager
+def atomic_write(path: str) -> Iterator[str]:
+    """
+    Where to write a file or a folder that shall appear as `path`, whole or not at all: it gets this name when the
+    block ends, and is gone if it fails. Into a folder that is there already the files go one by one, in their order.
+
+    Raises:
+        `DataError`: if it cannot be written.
+    """
+    path = os.path.normpath(path)
+    into = os.path.isdir(path)
+    part = os.path.join(path, ".part") if into else f"{path}.part"
+    with write_errors(path):
+        try:
+            _remove(part)
+            yield part
+            sync_all(part)
+            if into:
+                for name in sorted(os.listdir(part)):
+                    os.replace(os.path.join(part, name), os.path.join(path, name))
+            else:
+                os.replace(part, path)
+            sync(path if into else os.path.dirname(path) or ".")
+        finally:
+            _remove(part)
+
+
+def _remove(path: str):
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.remove(path)
+
+
+@contextmanager
+def directory_lock(folder: str) -> Iterator[None]:
+    """
+    Keeps other processes from writing into a folder, which is made, by a lock that ends with this process.
+
+    Raises:
+        `DataError`: if another process has it.
+    """
+    made, place = [], os.path.abspath(folder)
+    while not os.path.isdir(place):
+        made.append(place)
+        place = os.path.dirname(place)
+    path = os.path.join(folder, LOCK_NAME)
+    with write_errors(folder):
+        os.makedirs(folder, exist_ok=True)
+        lock = open(path, "a+", encoding="utf-8")
+    with lock:
+        try:
+            if sys.platform != "win32":
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.exists(path) or not os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+                raise BlockingIOError  # who had it is just removing it, and another may have made it anew
+        except BlockingIOError:
+            lock.seek(0)
+            raise DataError(
+                f"{folder} is being written by process {lock.read().strip()}; wait for it, or choose another folder."
+            ) from None
+        except OSError as error:  # a file system without locks, as some of clusters
+            logger.warning(f"{folder} cannot be locked ({error.strerror}): see that no other process writes into it.")
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        try:
+            yield
+        finally:
+            os.remove(path)
+            for place in made:  # what was refused leaves no folders behind
+                if os.path.isdir(place) and not os.listdir(place):
+                    os.rmdir(place)
+
+
+def check_output_file(path: str | None):
+    """
+    Checks that a file can be written before any work is done for it.
+
+    Raises:
+        `DataError`: if its folder does not exist, or it is a folder itself.
+    """
+    if path is not None and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or ".")):
+        raise DataError(f"{path} cannot be written: its folder does not exist, or it is a folder itself.")
+
+
+def check_report_dir(path: str | None):
+    """
+    Checks that a folder can be made, or written to, before any work is done for it.
+
+    Raises:
+        `DataError`: if it cannot.
+    """
+    place = os.path.abspath(path or ".")
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place) or not os.access(place, os.W_OK):
+        raise DataError(f"{path} cannot be made: {place} is no folder that can be written to.")

@@ -1,0 +1,180 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""The README.md of a checkpoint."""
+
+import json
+import os
+from collections.abc import Callable
+
+from datasets import Dataset
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from transformers import TrainingArguments
+
+from ..data.collators import DataCollatorForItemMasking
+from ..data.encoding import history_lengths
+from ..data.splits import Split
+from ..evaluation.reports import DATA_REPORT, MODEL_REPORT, metrics_table, verdicts, windows_table
+from ..evaluation.windows import ALL_USERS, MODEL
+from ..files import atomic_write
+from ..model.configuration_bert4rec import Bert4RecEnsembleConfig
+from ..model.modeling_bert4rec import Bert4RecForMaskedLM
+from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
+from ..model.processing_bert4rec import Bert4RecProcessor
+
+
+def write_model_card(
+    save_dir: str,
+    model: Bert4RecForMaskedLM | Bert4RecEnsembleForMaskedLM,
+    processor: Bert4RecProcessor,
+    training_args: TrainingArguments | None = None,
+    collator: Callable | None = None,
+    train_dataset: Dataset | None = None,
+    evaluation: dict | None = None,
+    model_name: str = "BERT4Rec",
+    model_id: str | None = None,
+    tags: list[str] | None = None,
+    license: str | None = None,
+    language: str | None = None,
+) -> ModelCard:
+    """
+    Writes README.md into a checkpoint: what it is, how to load it, its data, its results beside the baselines, how it
+    was trained.
+
+    Args:
+        training_args (`TrainingArguments`, *optional*): how it was trained.
+        collator (`Callable`, *optional*): what masked; of a [`DataCollatorForItemMasking`] the card has the settings.
+        train_dataset (`Dataset`, *optional*): what [`encode_training`] made, to be counted.
+        evaluation (`dict`, *optional*): the `report` of [`evaluate`]. The pictures of the reports are shown where
+            `save_dir` has them.
+        model_name (`str`, *optional*, defaults to `"BERT4Rec"`): the heading.
+        model_id (`str`, *optional*): what the examples load; by default the folder, of an absolute path its name.
+        tags, license, language (*optional*): for the metadata.
+    """
+    vocabulary, config = processor.vocabulary, model.config
+    item_features, user_features = vocabulary.get("item_features", []), vocabulary.get("user_features", [])
+    profile = {feature["name"]: feature["values"][0] for feature in user_features if feature["values"]}
+    profile = json.dumps(profile, ensure_ascii=False) if profile else ""
+    split = str(Split(**processor.split)) if processor.split else "not recorded"
+    data = {
+        "Items": f"{len(vocabulary['item_ids']):,}",
+        "Vocabulary (SHA-256)": processor.vocabulary_hash,
+        "Item features": ", ".join(f"{f['name']} ({len(f['values'])})" for f in item_features) or "none",
+        "User features": ", ".join(f"{f['name']} ({len(f['values'])})" for f in user_features) or "none",
+        "Split": split,
+    }
+    if isinstance(train_dataset, Dataset) and "input_ids" in train_dataset.column_names:
+        events = f"{int(history_lengths(train_dataset).sum()):,} by {len(train_dataset):,} users"
+        data = {"Training events": events, **data}
+    if isinstance(config, Bert4RecEnsembleConfig):
+        weights = config.weights or [1.0] * len(config.members)
+        training = {"Voting": f"mean {config.voting.replace('_', ' ')} of {len(weights)} members"}
+        for number, (member, weight) in enumerate(zip(model.members, weights), start=1):
+            sizes = "; ".join(f"{name.lower()} {value}" for name, value in _sizes(member).items())
+            training[f"Member {number}, weight {weight / sum(weights):.2f}"] = sizes
+    else:
+        training = _sizes(model)
+    if isinstance(collator, DataCollatorForItemMasking):
+        training["Mask probability"] = collator.mlm_probability
+        if collator.mlm:
+            last = "item" if collator.last_items == 1 else f"1 to {collator.last_items} items"
+            training[f"Rows that predict only the last {last}"] = collator.last_item_probability
+    if training_args is not None:
+        if training_args.max_steps > 0:
+            training["Steps"] = training_args.max_steps
+        else:
+            training["Epochs"] = f"{training_args.num_train_epochs:g}"
+        training |= {
+            "Batch size": training_args.train_batch_size * training_args.gradient_accumulation_steps,
+            "Optimizer": f"AdamW, peak learning rate {training_args.learning_rate:g}, linear warm-up and decay",
+            "Weight decay": training_args.weight_decay,
+            "Seed": training_args.seed,
+        }
+    card = ModelCard.from_template(
+        ModelCardData(
+            library_name="bert4rec-hf",
+            tags=list(dict.fromkeys(["recommender-system", "sequential-recommendation", "bert4rec", *(tags or [])])),
+            model_name=model_name,
+            license=license,
+            language=language,
+            eval_results=_eval_results({"split": split, **evaluation}) if evaluation else None,
+        ),
+        template_path=os.path.join(os.path.dirname(__file__), "model_card_template.md"),
+        model_name=model_name,
+        model_id=model_id or (os.path.basename(save_dir) if os.path.isabs(save_dir) else save_dir),
+        history=json.dumps(vocabulary["item_ids"][:2], ensure_ascii=False),
+        profile_item=profile and f', "profile": {profile}',
+        profiles_argument=profile and f", [{profile}]",
+        is_causal=all(member.config.is_causal for member in getattr(model, "members", [model])),
+        mask_probability=getattr(collator, "mlm_probability", 0.2),
+        data_table=_rows(data) + _picture(save_dir, DATA_REPORT, "What the log is like"),
+        results=_results(evaluation) + (_picture(save_dir, MODEL_REPORT, "By window") if evaluation else ""),
+        training_table=_rows(training),
+        unknown_items={"skip": "left out", "unk": "read as UNK", "error": "refused"}[processor.unknown_items],
+    )
+    with atomic_write(os.path.join(save_dir, "README.md")) as part:
+        card.save(part)
+    return card
+
+
+def _sizes(model: Bert4RecForMaskedLM) -> dict:
+    config = model.config
+    return {
+        "Objective": "each next item (causal)" if config.is_causal else "masked items",
+        **({"Repeat prior": "the user's own history"} if config.repeat_prior else {}),
+        "Hidden size": config.hidden_size,
+        "Layers, heads": f"{config.num_hidden_layers}, {config.num_attention_heads}",
+        "Parameters": f"{model.num_parameters():,}",
+        "Longest sequence": config.max_position_embeddings,
+        "Dropout": config.hidden_dropout_prob,
+    }
+
+
+def _rows(values: dict) -> str:
+    return "\n".join(f"| {name} | {value} |" for name, value in values.items())
+
+
+def _picture(save_dir: str, name: str, title: str) -> str:
+    return f"\n\n![{title}]({name}.png)" if os.path.exists(os.path.join(save_dir, f"{name}.png")) else ""
+
+
+def _results(evaluation: dict | None) -> str:
+    if evaluation is None:
+        return "None were measured: there is nothing to say how well it recommends."
+    windows = evaluation["windows"]
+    first = windows[0]
+    members = evaluation.get("members", ())  # their mean will do here
+    results = {name: of for name, of in first["groups"][ALL_USERS]["results"].items() if name not in members}
+    members = evaluation.get("members", ())  # their mean will do here
+    results = {name: of for name, of in first["groups"][ALL_USERS]["results"].items() if name not in members}
+    parts = [
+        f"{first['num_users']:,} users, {first['num_targets']:,} targets of the {evaluation['subset']} rows"
+        f"{' of ' + first['name'] if len(windows) > 1 else ''}, {first['unknown_targets']:.1%} of them outside the"
+        " vocabulary, which count as misses. Every item is ranked, "
+        f"{'without' if evaluation['exclude_seen'] else 'with'} those a user has seen. Recall is divided by min(k,"
+        " number of targets); score is 0.75 recall + 0.25 NDCG.",
+        metrics_table(results),
+    ]
+    if len(windows) > 1:
+        parts += [windows_table(evaluation, group) for group in first["groups"]]
+    behind = verdicts(evaluation)
+    if behind:
+        parts.append(
+            "\n".join(["Where it does not safely beat a simple rule:", "", *(f"- {line}" for line in behind)])
+        )
+    return "\n\n".join(parts)
+
+
+def _eval_results(evaluation: dict) -> list[EvalResult]:
+    results = evaluation["windows"][0]["groups"][ALL_USERS]["results"]
+    return [
+        EvalResult(
+            task_type="other",
+            task_name="sequential recommendation",
+            dataset_type="private",
+            dataset_name=f"training log, split {evaluation['split']}",
+            dataset_split=evaluation["subset"],
+            metric_type=name,
+            metric_value=round(figure["mean"], 4),
+        )
+        for name, figure in results.get(MODEL, {}).items()
+        if figure["mean"] is not None
+    ]

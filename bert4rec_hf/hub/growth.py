@@ -1,0 +1,140 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""A catalogue that grows: new items, feature values and profile values for a trained model."""
+
+import copy
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import nn
+
+from ..errors import DataError, one_line
+from ..model.layers_bert4rec import Bert4RecItemEmbeddings
+from ..model.modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
+from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
+from ..model.processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from .load import load_checkpoint
+
+
+@torch.no_grad()
+def add_items(
+    model: Bert4RecPreTrainedModel,
+    processor: Bert4RecProcessor,
+    item_ids: list,
+    titles: list | None = None,
+    item_features: dict[str, list] | None = None,
+    user_features: dict[str, list] | None = None,
+) -> list:
+    """
+    Adds items and feature values to a processor and its model. What was there keeps its ids, its rows and its order in
+    every list. A new item starts from the mean of the items that share its features: for each of its values the mean
+    of the items that have it, and the mean of those; of all items, where it shares none. A new value of an item
+    feature starts from the mean of the others, one of a user feature from nothing.
+
+    Args:
+        model ([`Bert4RecForMaskedLM`] or [`Bert4RecModel`]):
+            Grows in place, its config too. Make optimizers afterwards: the parameters are new ones.
+        processor ([`Bert4RecProcessor`]):
+            Grows in place.
+        item_ids, titles, item_features, user_features:
+            As for [`Bert4RecProcessor.add_items`].
+
+    Returns:
+        `list`: the ids that are new; those that are known already stay as they are.
+
+    Raises:
+        `ValueError`: if the processor is not the model's, for an ensemble, or for what [`Bert4RecProcessor.add_items`]
+        refuses; nothing has changed then.
+
+    Example:
+
+    ```python
+    >>> add_items(model, processor, [9001, 9002], titles=["곰 13화", None], item_features={"genre": ["노래", "동화"]})
+    [9001, 9002]
+    ```"""
+    if isinstance(model, Bert4RecEnsembleForMaskedLM):
+        raise ValueError("an ensemble cannot grow; add the items to each of its members and make it anew.")
+    processor.check_config(model.config)
+    grown = copy.copy(processor)
+    added = grown.add_items(item_ids, titles, item_features, user_features)
+    sizes = grown.config_kwargs()
+    try:
+        type(model.config)(**sizes)
+    except StrictDataclassError as error:
+        raise ValueError(one_line(error)) from None
+    processor.set_vocabulary(grown.vocabulary)
+    num_before = model.config.vocab_size
+
+    model.resize_token_embeddings(sizes["vocab_size"], mean_resizing=False)
+    embeddings = model.get_input_embeddings()
+    if embeddings.max_values:
+        embeddings.max_values = [feature["max_values"] for feature in sizes["item_features"]]
+        table = torch.from_numpy(processor.item_features())
+        embeddings.item_features = table.to(embeddings.item_features.device)
+    for bag, feature in zip(embeddings.feature_embeddings, sizes["item_features"]):
+        _grow(bag, feature["num_values"], bag.weight[1:].mean(0).nan_to_num())
+    for embedding, feature in zip(model.base_model.embeddings.user_embeddings, sizes["user_features"]):
+        _grow(embedding, feature["num_values"], torch.zeros_like(embedding.weight[0]))
+
+    tables = [embeddings.weight]
+    if (decoder := model.get_output_embeddings()) is not None:
+        tables += [decoder.bias[:, None]]
+        if decoder.weight is not embeddings.weight:
+            tables += [decoder.weight]
+    for table in tables:
+        table[num_before:] = _mean_of_similar_items(table[:num_before], embeddings)
+    for name, value in sizes.items():
+        setattr(model.config, name, value)
+    return added
+
+
+def load_and_grow(
+    model_dir: str, fitted: Bert4RecProcessor, revision: str | None = None
+) -> tuple[Bert4RecForMaskedLM, Bert4RecProcessor]:
+    """
+    The model and the processor of a checkpoint, a folder or an id on the Hub, with what a newly fitted processor knows
+    besides, and with its rules for reading data, its split and its `unknown_items`.
+
+    Raises:
+        `DataError`: if the checkpoint cannot be loaded, or has not the features or the type of ids of `fitted`.
+    """
+    model, processor = load_checkpoint(model_dir, revision)
+    for kind in ("item_features", "user_features"):
+        before, now = (
+            ", ".join(feature["name"] for feature in of.vocabulary.get(kind, [])) or "none"
+            for of in (processor, fitted)
+        )
+        if before != now:
+            raise DataError(f"{model_dir} was trained with {kind} {before}, not {now}; leave --{kind} out.")
+    try:
+        add_items(model, processor, **fitted.catalogue())
+    except ValueError as error:
+        raise DataError(f"{model_dir} cannot grow to this data: {error}") from None
+    processor.data, processor.split, processor.unknown_items = fitted.data, fitted.split, fitted.unknown_items
+    return model, processor
+
+
+def _grow(embedding: nn.Embedding | nn.EmbeddingBag, num_values: int, start: torch.Tensor):
+    """Gives an embedding rows up to `num_values`, the new ones equal to `start`."""
+    new = start.expand(num_values - embedding.num_embeddings, -1)
+    embedding.weight = nn.Parameter(torch.cat([embedding.weight, new]))
+    embedding.num_embeddings = num_values
+
+
+def _mean_of_similar_items(rows: torch.Tensor, embeddings: Bert4RecItemEmbeddings) -> torch.Tensor:
+    """Rows of the tokens that were there, `(num_before, width)`, to rows `(num_new, width)` of those after them."""
+    items = rows[NUM_SPECIAL_TOKENS:]
+    num_new = embeddings.num_embeddings - len(rows)
+    total, count = rows.new_zeros(num_new, rows.shape[1]), rows.new_zeros(num_new, 1)
+    if embeddings.max_values:
+        values = embeddings.item_features.long().split(embeddings.max_values, dim=1)
+        for ids, bag in zip(values, embeddings.feature_embeddings):
+            before, after = ids[NUM_SPECIAL_TOKENS : len(rows)], ids[len(rows) :]
+            item, column = before.nonzero(as_tuple=True)
+            value = before[item, column]
+            having = torch.bincount(value, minlength=bag.num_embeddings)
+            means = rows.new_zeros(bag.num_embeddings, rows.shape[1]).index_add_(0, value, items[item])
+            means /= having.clamp(min=1)[:, None]
+            shared = after * (having[after] > 0)
+            total += nn.functional.embedding_bag(shared, means, mode="sum", padding_idx=0)
+            count += (shared > 0).sum(1, keepdim=True)
+    return torch.where(count > 0, total / count.clamp(min=1), items.mean(0).nan_to_num())

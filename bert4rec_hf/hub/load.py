@@ -1,0 +1,259 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Checkpoints in folders and on the Hub: loading them whole, sharing them, and saying plainly what went wrong."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    HTTPError,  # of the HTTP client that huggingface_hub uses
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    StrictDataclassError,
+)
+from huggingface_hub.utils import filter_repo_objects
+from safetensors import SafetensorError, safe_open
+from transformers.utils import CONFIG_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from ..data.splits import Split
+from ..errors import DataError, one_line
+from ..model.configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
+from ..model.modeling_bert4rec import Bert4RecForMaskedLM
+from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
+from ..model.processing_bert4rec import VOCABULARY_NAME, Bert4RecProcessor
+
+
+CARD_NAME = "README.md"
+# What a repository holds, and nothing else that may lie in the folder: optimizers and training_args.bin are pickles.
+CHECKPOINT_FILES = [
+    CONFIG_NAME,
+    SAFE_WEIGHTS_NAME,
+    "model-*-of-*.safetensors",
+    SAFE_WEIGHTS_INDEX_NAME,
+    PROCESSOR_NAME,
+    VOCABULARY_NAME,
+    CARD_NAME,
+    "data.png",
+    "evaluation.png",
+    *(
+        f"{part}_bert4rec.py"
+        for part in ("configuration", "layers", "loss", "modeling", "pipeline", "processing", "ranking")
+    ),
+    "modeling_bert4rec_ensemble.py",
+]
+# What json, transformers, safetensors and torch raise for files that hold something else than they should.
+UNUSABLE = (
+    *(OSError, ValueError, TypeError, AttributeError, LookupError, ImportError, RuntimeError),
+    *(SafetensorError, StrictDataclassError),
+)
+MODELS = {Bert4RecConfig: Bert4RecForMaskedLM, Bert4RecEnsembleConfig: Bert4RecEnsembleForMaskedLM}
+
+
+@contextmanager
+def hub_errors(repo_id: str, pushing: bool = False) -> Iterator[None]:
+    """
+    Says what went wrong between here and the Hub in one line.
+
+    Args:
+        repo_id (`str`): what the line begins with.
+        pushing (`bool`, *optional*, defaults to `False`): whether it is a place to push to.
+
+    Raises:
+        `DataError`: instead of the errors of huggingface_hub and of the network.
+    """
+    try:
+        yield
+    except (
+        HFValidationError,
+        LocalTokenNotFoundError,
+        OfflineModeIsEnabled,
+        EntryNotFoundError,
+        HTTPError,
+    ) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        no_folder = "" if pushing else "there is no such folder, and "
+        if isinstance(error, HFValidationError):
+            reason = f"{no_folder}an id on the Hub looks like 'name' or 'user/name'"
+        elif isinstance(error, RevisionNotFoundError):
+            reason = "the repository has no such revision"
+        elif isinstance(error, RepositoryNotFoundError):
+            reason = f"{no_folder}no such repository on the Hub that the token may {'write to' if pushing else 'see'}"
+        elif isinstance(error, LocalTokenNotFoundError) or status == 401:
+            reason = "the Hub wants a valid token; log in with 'hf auth login' or set HF_TOKEN"
+        elif status is not None:
+            reason = f"the Hub refuses: {getattr(error, 'server_message', None) or one_line(error)}"
+        elif isinstance(error, OfflineModeIsEnabled) or constants.is_offline_mode():
+            reason = "HF_HUB_OFFLINE is set" + ("" if pushing else ", and the cache does not have it")
+        else:
+            reason = f"the Hub at {constants.ENDPOINT} cannot be reached"
+        raise DataError(f"{repo_id}: {reason.rstrip('.')}." + " Nothing here is lost." * pushing) from error
+
+
+def find_checkpoint(model_dir: str, revision: str | None = None) -> str:
+    """
+    The folder of a checkpoint: `model_dir` itself or, for an id on the Hub, its place in the cache.
+
+    Raises:
+        `DataError`: if it is neither.
+    """
+    if os.path.isdir(model_dir):
+        return model_dir
+    with hub_errors(model_dir):
+        return snapshot_download(model_dir, revision=revision, allow_patterns=CHECKPOINT_FILES)
+
+
+def load_processor(model_dir: str, revision: str | None = None) -> Bert4RecProcessor:
+    """
+    The processor of a checkpoint, a folder or an id on the Hub.
+
+    Raises:
+        `DataError`: if there is none that can be read.
+    """
+    folder = find_checkpoint(model_dir, revision)
+    for name in (PROCESSOR_NAME, VOCABULARY_NAME):
+        if not os.path.exists(os.path.join(folder, name)):
+            raise DataError(f"{model_dir} holds no checkpoint: no {name}.")
+    try:
+        _read_object(folder, PROCESSOR_NAME)
+        processor = Bert4RecProcessor.from_pretrained(folder)
+        Split(**(processor.split or {}))
+        return processor
+    except UNUSABLE as error:
+        raise DataError(f"{model_dir}: the processor cannot be loaded: {one_line(error)}") from None
+
+
+def load_config(model_dir: str, revision: str | None = None) -> Bert4RecConfig | Bert4RecEnsembleConfig:
+    """
+    The config of a checkpoint, a folder or an id on the Hub.
+
+    Raises:
+        `DataError`: if there is none that can be used.
+    """
+    folder = find_checkpoint(model_dir, revision)
+    if not os.path.exists(os.path.join(folder, CONFIG_NAME)):
+        raise DataError(f"{model_dir} holds no checkpoint: no {CONFIG_NAME}.")
+    try:
+        model_type = _read_object(folder, CONFIG_NAME).get("model_type")
+        for config_class in MODELS:
+            if model_type == config_class.model_type:
+                return config_class.from_pretrained(folder)
+    except UNUSABLE as error:
+        raise DataError(f"{model_dir}: the config cannot be loaded: {one_line(error)}") from None
+    raise DataError(f"{model_dir} holds a model of type {model_type}, not a BERT4Rec.")
+
+
+def _read_object(folder: str, name: str) -> dict:
+    """What a JSON file of a checkpoint holds, names and values."""
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise ValueError(f"{name}: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} is no JSON: {one_line(error)}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{name} must hold names and values.")
+    return values
+
+
+def load_checkpoint(
+    model_dir: str, revision: str | None = None
+) -> tuple[Bert4RecForMaskedLM | Bert4RecEnsembleForMaskedLM, Bert4RecProcessor]:
+    """
+    The model, or the ensemble, and the processor of a checkpoint, a folder or an id on the Hub, checked against each
+    other.
+
+    Raises:
+        `DataError`: if it is no whole checkpoint, or parts of different ones.
+    """
+    folder = find_checkpoint(model_dir, revision)
+    processor, config = load_processor(folder), load_config(folder)
+    try:
+        processor.check_config(config)
+        _check_weights(folder, config)
+        return MODELS[type(config)].from_pretrained(folder, config=config), processor
+    except UNUSABLE as error:
+        raise DataError(f"{model_dir}: {one_line(error)}") from None
+
+
+def load_ensemble(
+    model_dirs: Sequence[str], voting: str | None = None, weights: Sequence[float] | None = None
+) -> tuple[Bert4RecEnsembleForMaskedLM, Bert4RecProcessor]:
+    """
+    The ensemble of several checkpoints, folders or ids on the Hub, or of one that is an ensemble, and its processor.
+
+    Args:
+        voting, weights: as for [`Bert4RecEnsembleConfig`]; if not given the ensemble's own.
+
+    Raises:
+        `DataError`: if one cannot be loaded, if they do not go together, or if the weights do not fit them.
+    """
+    checkpoints = {name: load_checkpoint(name) for name in model_dirs}
+    if len(checkpoints) < len(model_dirs):
+        raise DataError(f"{' '.join(model_dirs)}: a member is named twice; give weights instead.")
+    (model, processor), *others = checkpoints.values()
+    if isinstance(model, Bert4RecEnsembleForMaskedLM) and not others:
+        members = [*model.members]
+        voting, weights = voting or model.config.voting, weights or model.config.weights
+    else:
+        members = [model for model, _ in checkpoints.values()]
+        for name, model in zip(checkpoints, members):
+            if isinstance(model, Bert4RecEnsembleForMaskedLM):
+                raise DataError(f"{name} is an ensemble, which cannot be a member of another; name its members.")
+        processor = merge_processors({name: processor for name, (_, processor) in checkpoints.items()})
+    try:
+        how = (voting or "probability", weights)
+        return Bert4RecEnsembleForMaskedLM.from_members(members, processor, *how), processor
+    except StrictDataclassError as error:
+        raise DataError(one_line(error)) from None
+
+
+def merge_processors(processors: dict[str, Bert4RecProcessor]) -> Bert4RecProcessor:
+    """[`Bert4RecProcessor.merge`], which raises `DataError`."""
+    try:
+        return Bert4RecProcessor.merge(processors)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+
+
+def _check_weights(folder: str, config: Bert4RecConfig):
+    """Compares the files' headers with the config before anything is allocated."""
+    files = sorted(filter_repo_objects(os.listdir(folder), allow_patterns=[SAFE_WEIGHTS_NAME, "model-*.safetensors"]))
+    if not files:
+        raise ValueError(f"holds no checkpoint: no {SAFE_WEIGHTS_NAME}.")
+    if SAFE_WEIGHTS_NAME not in files:
+        shards = _read_object(folder, SAFE_WEIGHTS_INDEX_NAME).get("weight_map")
+        if not isinstance(shards, dict) or not all(name in files for name in shards.values()):
+            raise ValueError(f"{SAFE_WEIGHTS_INDEX_NAME} names other files than {', '.join(files)}.")
+    found, types = {}, {}
+    for name in files:
+        try:
+            with safe_open(os.path.join(folder, name), framework="pt") as file:
+                for key in file.keys():
+                    found[key] = tuple(file.get_slice(key).get_shape())
+                    types[key] = file.get_slice(key).get_dtype()
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{name} cannot be read: {one_line(error)}") from None
+    with torch.device("meta"):
+        model = MODELS[type(config)](config)
+    tied = model.all_tied_weights_keys
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied}
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        raise ValueError(
+            f"the weights do not fit the config: {wrong[0]} is {found.get(wrong[0], 'missing')}, not "
+            f"{expected.get(wrong[0], 'expected')} ({len(wrong)} such tensors)."
+        )
+    for name, tensor in model.state_dict().items():
+        if name in types and types[name].startswith(("F", "BF") if tensor.is_floating_point() else ("I", "U")):
+            types.pop(name)
+    if types:
+        name, of_type = min(types.items())
+        raise ValueError(f"the weights do not fit the config: {name} holds numbers of type {of_type}.")

@@ -1,0 +1,72 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Distillation: an ensemble as the teacher of one model."""
+
+import torch
+
+from ..errors import DataError
+from ..hub.load import merge_processors
+from ..model.modeling_bert4rec import Bert4RecForMaskedLM
+from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
+from ..model.processing_bert4rec import Bert4RecProcessor
+
+
+class Teacher:
+    """
+    What a [`Bert4RecTrainer`] lets its model learn from besides the labels: an ensemble's distribution over its best
+    items at each label (https://huggingface.co/papers/1503.02531).
+
+    Args:
+        model ([`Bert4RecForMaskedLM`] or [`Bert4RecEnsembleForMaskedLM`]): the teacher; it does not change.
+        processor, student_processor ([`Bert4RecProcessor`]): its own, and that of the batches.
+        max_length (`int`): positions of the longest row of a batch.
+        weight (`float`, *optional*, defaults to 0.5): its share in the loss, from 0 to 1.
+        temperature (`float`, *optional*, defaults to 1.0): above 1 the items that it deems less likely count more.
+        num_items (`int`, *optional*, defaults to 100): how many items it speaks of.
+
+    Raises:
+        `DataError`: if it does not go with the student: other items, another split, a user feature the student has
+        not, or fewer positions.
+    """
+
+    def __init__(
+        self,
+        model: Bert4RecForMaskedLM | Bert4RecEnsembleForMaskedLM,
+        processor: Bert4RecProcessor,
+        student_processor: Bert4RecProcessor,
+        max_length: int,
+        weight: float = 0.5,
+        temperature: float = 1.0,
+        num_items: int = 100,
+    ):
+        merged = merge_processors({"the student": student_processor, "the teacher": processor})
+        if merged.user_feature_names != student_processor.user_feature_names:
+            raise DataError(
+                f"the teacher needs the user features {', '.join(processor.user_feature_names)}; train the student "
+                "with them too."
+            )
+        if model.config.max_position_embeddings < max_length:
+            raise DataError(
+                f"the teacher takes at most {model.config.max_position_embeddings} positions, the student's rows have "
+                f"up to {max_length}; give a smaller --max_length."
+            )
+        if isinstance(model, Bert4RecForMaskedLM):
+            model = Bert4RecEnsembleForMaskedLM.from_members([model], processor)
+        self.model = model.eval().requires_grad_(False)
+        names = student_processor.user_feature_names
+        self.columns = [names.index(name) for name in processor.user_feature_names]
+        self.weight, self.temperature, self.num_items = weight, temperature, num_items
+
+    def __call__(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor | float]:
+        """What a batch of the student needs besides, for [`Bert4RecForMaskedLM.forward`]."""
+        user_features = inputs.get("user_features")
+        item_ids, probs = self.model.label_distribution(
+            inputs["input_ids"],
+            inputs["labels"],
+            inputs.get("attention_mask"),
+            None if user_features is None else user_features[:, self.columns],
+            self.num_items,
+            self.temperature,
+            inputs.get("label_positions"),
+        )
+        teacher = {"teacher_ids": item_ids, "teacher_probs": probs}
+        return {**teacher, "teacher_weight": self.weight, "temperature": self.temperature}

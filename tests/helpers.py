@@ -1,0 +1,113 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""What several test files share."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import TrainingArguments
+
+from bert4rec_hf import (
+    Bert4RecConfig,
+    Bert4RecForMaskedLM,
+    DataArguments,
+    DataCollatorForItemMasking,
+    Split,
+    read_interactions,
+)
+
+
+def make_arguments(output_dir, **kwargs):
+    defaults = {
+        "use_cpu": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "num_train_epochs": 1,
+    }
+    return TrainingArguments(str(output_dir), **(defaults | kwargs))
+
+
+def make_model(processor, **kwargs):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 16}
+    model = Bert4RecForMaskedLM(Bert4RecConfig(**processor.config_kwargs(), **(sizes | kwargs)))
+    model.set_item_features(processor.item_features())
+    return model
+
+
+def make_collator(processor, **kwargs):
+    return DataCollatorForItemMasking(processor, max_length=16, **kwargs)
+
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+SMALL = ["--hidden_size", "16", "--num_head", "2", "--intermediate_size", "32", "--max_length", "16"]
+
+
+def run(monkeypatch, script, *arguments):
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+
+
+def labels_for(inputs):
+    labels = inputs["input_ids"].clone()
+    labels[:, ::2] = -100
+    return labels.masked_fill(inputs["attention_mask"] == 0, -100)
+
+
+def pad_left(inputs, more=0):
+    """The same histories, padded on the left, by `more` positions beyond the longest."""
+    rows, width = inputs["input_ids"].shape
+    padded = torch.zeros(rows, width + more, dtype=torch.long)
+    for row, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
+        padded[row, width + more - length :] = inputs["input_ids"][row, :length]
+    return {**inputs, "input_ids": padded, "attention_mask": (padded != 0).long()}
+
+
+def make(events, split="leave_one_out", profiles=None, items=None, keywords=None, **arguments):
+    """Interactions of (user, item) events, one a second, and a split of them."""
+    users, watched = zip(*events)
+    history = {"profile_id": users, "album_id": watched, "log_time": [20220301000000 + n for n in range(len(events))]}
+    arguments = {"item_features": [], "user_features": []} | arguments
+    tables = {"profiles": profiles, "items": items, "keywords": keywords}
+    files = {"profiles": "profile_data_file", "items": "meta_data_file", "keywords": "meta_data_plus_file"}
+    absent = {files[name]: "none" for name, table in tables.items() if table is None}
+    tables = {name: pa.table(table) for name, table in tables.items() if table is not None}
+    interactions = read_interactions(DataArguments(**arguments, **absent), pa.table(history), **tables)
+    return interactions, Split(split)
+
+
+CODE = {
+    f"{kind}_bert4rec.py"
+    for kind in ("configuration", "layers", "loss", "modeling", "pipeline", "processing", "ranking")
+}
+
+
+# A process that has what `pip install transformers[torch]` brings, and nothing else of what we need
+WITHOUT_THE_PACKAGE = """
+import sys
+for name in ("bert4rec_hf", "datasets", "evaluate", "pyarrow", "pandas"):
+    sys.modules[name] = None
+"""
+
+
+def random_log(seed=0, num_users=40, num_items=30, num_days=120):
+    """Interactions over four months, with repeats, items that come late and users who do; and a split at April."""
+    generator = np.random.default_rng(seed)
+    size = 500
+    day = np.sort(generator.integers(num_days, size=size))
+    item = generator.integers(1 + day * num_items // num_days)  # the catalogue grows
+    user = generator.integers(np.minimum(num_users, 10 + day), size=size)
+    dates = np.datetime64("2022-02-01") + day
+    log = {"profile_id": user, "album_id": item, "log_time": dates.astype("datetime64[us]")}
+    items = {"album_id": np.arange(num_items), "genre": [f"g{n % 3}" if n % 5 else None for n in range(num_items)]}
+    arguments = DataArguments(
+        item_features=["genre"], user_features=[], profile_data_file="none", meta_data_plus_file="none"
+    )
+    interactions = read_interactions(arguments, pa.table(log), items=pa.table(items))
+    return interactions, Split("temporal", "2022-04-01"), log
