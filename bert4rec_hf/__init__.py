@@ -30,7 +30,7 @@ _module_of = {
     "write_sample_data": "data.sample_data",
     "evaluate": "evaluation.windows",
     "write_submission": "evaluation.evaluator",
-    "compare": "evaluation.compare",
+    "compare": "evaluation.comparison",
     "select_members": "evaluation.selection",
     "analyze": "evaluation.analysis",
     "load_checkpoint": "hub.load",

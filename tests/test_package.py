@@ -181,9 +181,10 @@ def test_auto_classes_know_the_model_whatever_is_imported_first(model, processor
 
 def test_importing_the_package_touches_neither_import_hooks_nor_the_modules_of_transformers():
     run("""
-import sys
+import importlib, sys
+import transformers.pipelines
 hooks = [*sys.meta_path]
-import bert4rec_hf, importlib
+import bert4rec_hf
 for _ in range(3):
     importlib.reload(bert4rec_hf)
 assert sys.meta_path == hooks
