@@ -83,8 +83,11 @@ def make(events, split="leave_one_out", profiles=None, items=None, keywords=None
 
 
 CODE = {
-    f"{kind}_bert4rec.py"
-    for kind in ("configuration", "layers", "loss", "modeling", "pipeline", "processing", "ranking")
+    f"{part}_bert4rec.py"
+    for part in (
+        *("configuration", "layers", "loss", "modeling", "pipeline", "processing", "ranking", "recommendation"),
+        "vocabulary",
+    )
 }
 
 

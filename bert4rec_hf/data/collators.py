@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from ..errors import DataError
-from ..model.processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from ..model.processing_bert4rec import Bert4RecProcessor
+from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 
 
 def keyed_uniform(keys: np.ndarray, size: int, stream: int) -> np.ndarray:
@@ -56,7 +57,7 @@ def _with_user_features(batch: dict, features: list[dict]) -> dict[str, torch.Te
 
 
 def _join_masks(batch: dict, rows: np.ndarray, mask: int, padding: int) -> dict:
-    """One MASK, the first, for all that `rows` (a mask) have at their end; labels and where they are predicted."""
+    """One MASK, the first, for all that `rows` `(batch_size,)` have at their end; labels and their positions."""
     labelled, columns = batch["labels"] != -100, np.arange(batch["labels"].shape[1])
     first = labelled.argmax(1)[:, None]
     behind = rows[:, None] & (columns > first)
@@ -70,7 +71,7 @@ def _join_masks(batch: dict, rows: np.ndarray, mask: int, padding: int) -> dict:
         "input_ids": np.where(behind, padding, input_ids)[:, :width],
         "attention_mask": attention_mask[:, :width],
         "labels": labels,
-        "label_positions": np.where(labels == -100, 0, positions),
+        "target_positions": np.where(labels == -100, 0, positions),
     }
 
 
@@ -104,7 +105,7 @@ class DataCollatorForItemMasking:
     https://huggingface.co/papers/1511.06349).
 
     A batch has `input_ids`, `attention_mask` and `labels` `(batch_size, longest)`, padded on the right, and
-    `user_features` where there are any. With `last_items` above 1 it has `labels` and `label_positions` `(batch_size,
+    `user_features` where there are any. With `last_items` above 1 it has `labels` and `target_positions` `(batch_size,
     most labels)` instead: the items to predict, and the columns where.
 
     The draws of a row depend on `seed`, on the epoch (`set_epoch`; `Bert4RecTrainer` calls it) and on the row's number
@@ -134,10 +135,11 @@ class DataCollatorForItemMasking:
             Share of the masked items that become MASK.
         random_replace_prob (`float`, *optional*, defaults to 0.0):
             Share that become a random item; the rest stays as it is. BERT's 80/10/10 is 0.8 and 0.1.
-        mlm (`bool`, *optional*, defaults to `True`):
+        mlm (`bool`, *optional*):
             `False` for models whose `config.is_causal`: an input is the item before its label, or MASK before the
             first of a history, and every item is a label, masked as an input or not. `last_item_probability` and
-            `last_items` have no meaning then.
+            `last_items` have no meaning then. By default as the checkpoint says that the processor is of, and `True`
+            for a processor that is of none.
         seed (`int`, *optional*, defaults to 0):
             Seed of the draws.
 
@@ -154,12 +156,16 @@ class DataCollatorForItemMasking:
     mask_replace_prob: float = 1.0
     random_replace_prob: float = 0.0
     last_items: int = 1
-    mlm: bool = True
+    mlm: bool | None = None
     seed: int = 0
     # In shared memory, so that workers that live on see it change; -1 is "not known".
     epoch: torch.Tensor = field(default_factory=lambda: torch.tensor(-1).share_memory_(), repr=False)
 
     def __post_init__(self):
+        if self.mlm is None:
+            if self.processor.is_causal is None:
+                raise DataError("the processor is of an ensemble with masked and causal members; give mlm.")
+            self.mlm = not self.processor.is_causal
         for name in (
             "mlm_probability",
             "last_item_probability",
@@ -183,56 +189,78 @@ class DataCollatorForItemMasking:
         self.epoch.fill_(epoch)
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        keys = self._keys(features)
         flat, total = _flatten([row["input_ids"] for row in features])
         if not total.all():
             raise DataError(f"row {int(total.argmin())} of a batch has no items; leave such rows out of training.")
-        first = np.cumsum(total) - total
-        keys = self._keys(features)
-        draws = keyed_uniform(keys, 5, stream=0).T
-        only_last = draws[0] < self.last_item_probability
-        only_one = (draws[3] * total).astype(np.int64)
-        empty = (draws[1] < self.empty_history_probability) & bool(len(features[0].get("user_features", ())))
-        empty &= flat[first + only_one] >= NUM_SPECIAL_TOKENS
+        has_profile = bool(len(features[0].get("user_features", ())))
+        only_last, skipped, length, is_empty = self._choose_windows(keys, flat, total, has_profile)
 
-        end = total
-        if self.window == "random":
-            least = np.where(only_last & self.mlm, np.minimum(total, 2), np.minimum(total, self.max_length))
-            end = least + (draws[2] * (total - least + 1)).astype(np.int64)
-        length = np.minimum(end, self.max_length)
-        skipped = end - length
-        skipped, length = np.where(empty, only_one, skipped), np.where(empty, 1, length)
-
-        input_ids = _pad(flat, first + skipped, length, self.processor.pad_token_id)
-        columns = np.arange(input_ids.shape[1])
-        attention_mask = (columns < length[:, None]) * 1
-        maskable = (columns < length[:, None]) & (input_ids >= NUM_SPECIAL_TOKENS)
-        uniform = keyed_uniform(keys, input_ids.shape[1], stream=1)
+        first = np.cumsum(total) - total + skipped
+        input_ids = _pad(flat, first, length, self.processor.pad_token_id)
+        attention_mask = (np.arange(input_ids.shape[1]) < length[:, None]) * 1
         if self.mlm:
-            # The lowest draw of a row is masked whatever it is: no row goes without a target.
-            lowest = np.where(maskable, uniform, 2.0).argmin(1)[:, None]
-            masked = maskable & ((uniform < self.mlm_probability) | (columns == lowest))
-            last = np.where(maskable, columns, -1).max(1)
-            most = np.clip(np.minimum(self.last_items, length - 1), 1, None)
-            in_last = maskable & (columns > (last - 1 - (draws[4] * most).astype(np.int64))[:, None])
-            masked = np.where(only_last[:, None], in_last, masked)
-            labels = np.where(masked, input_ids, -100)
+            is_target = self._choose_targets(keys, input_ids, only_last)
+            labels, hidden = np.where(is_target, input_ids, -100), is_target
         else:
-            before = np.where(empty | (skipped == 0), self.processor.mask_token_id, flat[first + skipped - 1])
-            labels = np.where(maskable, input_ids, -100)
+            before = np.where(is_empty | (skipped == 0), self.processor.mask_token_id, flat[first - 1])
+            labels = np.where(input_ids >= NUM_SPECIAL_TOKENS, input_ids, -100)
             input_ids = np.concatenate([before[:, None], input_ids[:, :-1]], axis=1)
             input_ids = np.where(attention_mask, input_ids, self.processor.pad_token_id)
-            masked = (input_ids >= NUM_SPECIAL_TOKENS) & (uniform < self.mlm_probability)
+            hidden = keyed_uniform(keys, input_ids.shape[1], stream=1) < self.mlm_probability
+            hidden &= input_ids >= NUM_SPECIAL_TOKENS
 
-        replaced = keyed_uniform(keys, input_ids.shape[1], stream=2)
-        by_mask = masked & (replaced < self.mask_replace_prob)
-        by_random = masked & ~by_mask & (replaced < self.mask_replace_prob + self.random_replace_prob)
-        items = keyed_uniform(keys, input_ids.shape[1], stream=3)
-        items = NUM_SPECIAL_TOKENS + (items * (self.processor.vocab_size - NUM_SPECIAL_TOKENS)).astype(np.int64)
-        input_ids = np.where(by_mask, self.processor.mask_token_id, np.where(by_random, items, input_ids))
+        input_ids = self._replace(keys, input_ids, hidden)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
         if self.mlm and self.last_items > 1:
             batch = _join_masks(batch, only_last, self.processor.mask_token_id, self.processor.pad_token_id)
         return _with_user_features(batch, features)
+
+    def _choose_windows(
+        self, keys: np.ndarray, flat: np.ndarray, total: np.ndarray, has_profile: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """
+        Which items of each history the batch has.
+
+        Returns:
+            Four arrays `(batch_size,)`: whether only the last items are masked, how many items are skipped at the
+            start, how many follow in the batch, and whether that is the one masked item of an empty history.
+        """
+        for_last, for_empty, for_end, for_one = keyed_uniform(keys, 4, stream=0).T
+        only_last = for_last < self.last_item_probability
+        one = (for_one * total).astype(np.int64)
+        is_empty = (for_empty < self.empty_history_probability) & has_profile
+        is_empty &= flat[np.cumsum(total) - total + one] >= NUM_SPECIAL_TOKENS
+        end = total
+        if self.window == "random":
+            least = np.where(only_last & self.mlm, np.minimum(total, 2), np.minimum(total, self.max_length))
+            end = least + (for_end * (total - least + 1)).astype(np.int64)
+        length = np.minimum(end, self.max_length)
+        skipped, length = np.where(is_empty, one, end - length), np.where(is_empty, 1, length)
+        return only_last, skipped, length, is_empty
+
+    def _choose_targets(self, keys: np.ndarray, input_ids: np.ndarray, only_last: np.ndarray) -> np.ndarray:
+        """Which items of `input_ids` `(batch_size, longest)` are masked and predicted; at least one of each row."""
+        columns, is_item = np.arange(input_ids.shape[1]), input_ids >= NUM_SPECIAL_TOKENS
+        uniform = keyed_uniform(keys, input_ids.shape[1], stream=1)
+        # The lowest draw of a row is masked whatever it is: no row goes without a target.
+        lowest = np.where(is_item, uniform, 2.0).argmin(1)[:, None]
+        is_target = is_item & ((uniform < self.mlm_probability) | (columns == lowest))
+        last = np.where(is_item, columns, -1).max(1)
+        length = (input_ids != self.processor.pad_token_id).sum(1)
+        most = np.clip(np.minimum(self.last_items, length - 1), 1, None)
+        number = 1 + (keyed_uniform(keys, 5, stream=0)[:, 4] * most).astype(np.int64)
+        is_last = is_item & (columns > (last - number)[:, None])
+        return np.where(only_last[:, None], is_last, is_target)
+
+    def _replace(self, keys: np.ndarray, input_ids: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+        """`input_ids` `(batch_size, longest)` with MASK or a random item for what is hidden, or as it was."""
+        draw = keyed_uniform(keys, input_ids.shape[1], stream=2)
+        by_mask = hidden & (draw < self.mask_replace_prob)
+        by_random = hidden & ~by_mask & (draw < self.mask_replace_prob + self.random_replace_prob)
+        items = keyed_uniform(keys, input_ids.shape[1], stream=3)
+        items = NUM_SPECIAL_TOKENS + (items * (self.processor.vocab_size - NUM_SPECIAL_TOKENS)).astype(np.int64)
+        return np.where(by_mask, self.processor.mask_token_id, np.where(by_random, items, input_ids))
 
     def _keys(self, features: list[dict]) -> np.ndarray:
         if self.epoch < 0 or "row" not in features[0]:

@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 from datasets import Dataset
 
 from ..errors import DataError
-from ..model.processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor, normalize_value
+from ..model.processing_bert4rec import Bert4RecProcessor
+from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, normalize_value
 from .interactions import Interactions
 from .splits import Split, Window, check_unseen, history_and_targets, training_rows
 from .tables import ids_as

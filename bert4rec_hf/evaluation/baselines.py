@@ -11,8 +11,9 @@ import torch
 
 from ..data.encoding import token_ids
 from ..data.interactions import Interactions
-from ..model.processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.ranking_bert4rec import rank_items
+from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 
 
 def item_popularity(

@@ -18,7 +18,8 @@ from ..data.tables import ids_as
 from ..errors import DataError
 from ..files import atomic_write
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
-from ..model.processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from ..model.processing_bert4rec import Bert4RecProcessor
+from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 
 
 def check_k(

@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 from datasets import Dataset
 
 from ..metrics.ranking.ranking import ranking_scores
-from ..model.processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from ..model.processing_bert4rec import Bert4RecProcessor
+from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 
 
 def _rows(dataset: Dataset) -> np.ndarray:

@@ -14,7 +14,8 @@ from ..data.encoding import encode_evaluation
 from ..data.interactions import Interactions
 from ..data.splits import Split, Window, training_rows
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
-from ..model.processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from ..model.processing_bert4rec import Bert4RecProcessor
+from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 from .baselines import fit_baselines, item_popularity
 from .bootstrap import coverage_and_gini, resampled_exposure, resampled_means, with_intervals
 from .evaluator import check_k, recommend_all

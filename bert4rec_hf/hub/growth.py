@@ -11,7 +11,8 @@ from ..errors import DataError, one_line
 from ..model.layers_bert4rec import Bert4RecItemEmbeddings
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
 from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
-from ..model.processing_bert4rec import NUM_SPECIAL_TOKENS, Bert4RecProcessor
+from ..model.processing_bert4rec import Bert4RecProcessor
+from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 from .load import load_checkpoint
 
 

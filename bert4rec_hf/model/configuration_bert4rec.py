@@ -3,10 +3,12 @@
 
 import copy
 import math
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
 
 
 if TYPE_CHECKING:  # never run: transformers saves beside a file those that it names like this, so all travel together
@@ -54,6 +56,13 @@ CHOICES = {
     "position_embedding_type": ("rope", "absolute"),
     "voting": ("probability", "log_probability", "reciprocal_rank"),
 }
+# Of transformers, of this version and of others, besides the fields of `PreTrainedConfig`.
+OTHER_SETTINGS = {
+    *("model_type", "num_labels", "attn_implementation", "experts_implementation", "output_attentions", "torch_dtype"),
+    *("name_or_path", "use_return_dict", "use_cache", "processor_class", "quantization_config", "torchscript"),
+    *("is_decoder", "add_cross_attention", "tie_encoder_decoder", "pruned_heads", "per_layer_config"),
+    *("bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id", "trust_remote_code", "code_revision"),
+}
 LARGEST_FEATURE = {"num_values": 2**31 - 1, "max_values": 2**12}
 MOST_PARTS = 2**10  # features of a kind, members of an ensemble, classes of another head
 
@@ -83,11 +92,22 @@ class _CheckpointConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         self.item_features = self.item_features or []
         self.user_features = self.user_features or []
+        if unknown := sorted(name for name in set(kwargs) - self._known_settings() if name[:1] != "_"):
+            raise ValueError(self._no_such_setting(unknown[0]))
         if not __name__.startswith("transformers_modules."):  # the package's classes count, whatever a file names
             for name in CUSTOM_CODE:
                 kwargs.pop(name, None)
         _check_count("num_labels", kwargs.get("num_labels") or 0)  # each gets a name
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def _known_settings(cls) -> set[str]:
+        return {*cls.__dataclass_fields__, *CUSTOM_CODE, *OTHER_SETTINGS}
+
+    @classmethod
+    def _no_such_setting(cls, name: str) -> str:
+        close = get_close_matches(name, sorted(cls.__dataclass_fields__), n=1, cutoff=0.8)
+        return f"{name}: no such setting of {cls.__name__}; " + (f"is it {close[0]}?" if close else "remove it.")
 
     def validate_vocabulary(self):
         _check_range(self, {"vocab_size": LARGEST["vocab_size"]})
@@ -114,28 +134,35 @@ class _CheckpointConfig(PreTrainedConfig):
                             f"{LARGEST_FEATURE[size]}."
                         )
 
-    @classmethod
-    def _settings(cls) -> set[str]:
-        return {*PreTrainedConfig.to_dict(cls()), *CUSTOM_CODE, "processor_class", "quantization_config"}
-
     def to_dict(self) -> dict:
-        # Not what others hang on it (Trainer: use_cache), or it could not be loaded again; and the code's names whole
-        # and anew, as transformers would give the class that is saved, and no other.
-        settings = self._settings()
-        values = {name: value for name, value in super().to_dict().items() if name in settings or name[0] == "_"}
-        return values | copy.deepcopy(self.custom_code)
+        # The code's names whole and anew: transformers would give the class that is saved, and no other.
+        return super().to_dict() | copy.deepcopy(self.custom_code)
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):
-        """Raises `ValueError` for keys that are no settings: a mistyped one would go unnoticed otherwise."""
+        """
+        As [`PreTrainedConfig.from_dict`]. What a file holds besides its settings becomes an attribute, as it may be of
+        another version of transformers, or somebody's note.
+
+        Raises:
+            `ValueError`: for keyword arguments that are no settings, and for names in the file that look like a
+            setting mistyped, that would hide a method, or that choose how attention is computed.
+        """
+        known = cls._known_settings()
+        wrong = {name for name in kwargs if name not in known and name[:1] != "_"} - {"return_unused_kwargs"}
+        if wrong and not kwargs.get("return_unused_kwargs"):
+            raise ValueError(cls._no_such_setting(min(wrong)))
+        notes = {name: value for name, value in config_dict.items() if name not in known and name[:1] != "_"}
         # How attention is computed is not a file's to say: transformers would fetch a kernel from the Hub for it.
-        chosen_elsewhere = ("_attn", "_experts")
-        # The last are transformers' own, of older versions too.
-        known = {*cls._settings(), "torch_dtype", "num_labels", "use_return_dict", "name_or_path", "use_cache"}
-        unknown = [name for name in {*config_dict} - known if name[:1] != "_" or name.startswith(chosen_elsewhere)]
-        if unknown := sorted(unknown):
-            raise ValueError(f"config.json: {', '.join(unknown)}: no such setting of {cls.__name__}; remove it.")
-        return super().from_dict(config_dict, **kwargs)
+        wrong = {name for name in config_dict if name.startswith(("_attn", "_experts"))}
+        wrong |= {name for name in notes if hasattr(cls, name) or "is it" in cls._no_such_setting(name)}
+        if wrong:
+            raise ValueError(f"config.json: {cls._no_such_setting(min(wrong))}")
+        settings = {name: value for name, value in config_dict.items() if name not in notes}
+        config = super().from_dict(settings, **kwargs)
+        for name, value in notes.items():
+            setattr(config[0] if isinstance(config, tuple) else config, name, value)
+        return config
 
 
 @strict
@@ -179,7 +206,7 @@ class Bert4RecConfig(_CheckpointConfig):
             Look back only, and predict at each item the one after it, as SASRec
             (https://huggingface.co/papers/1808.09781), instead of masked ones from both sides. The MASK then stands
             before the first item of a history, not after the last, and for what training hides of it. Its batches are
-            those of [`DataCollatorForItemMasking`] with `mlm=False`.
+            those of [`DataCollatorForItemMasking`] with `mlm=False`, which a checkpoint's processor asks for.
         norm_first (`bool`, *optional*, defaults to `True`):
             Pre-LN with a final norm; `False` for BERT's post-LN.
         head_transform (`bool`, *optional*, defaults to `False`):
@@ -286,8 +313,6 @@ class Bert4RecConfig(_CheckpointConfig):
             raise ValueError(f"initializer_range is {self.initializer_range}; it must be at least 0.")
 
     def validate_choices(self):
-        from transformers.activations import ACT2FN  # here, as it loads torch
-
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"hidden_act is {self.hidden_act!r}; it must be one of {', '.join(ACT2FN)}.")
         for name in ("position_embedding_type", "loss", "negative_sampling"):

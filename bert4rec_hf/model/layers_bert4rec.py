@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -16,14 +17,15 @@ from .configuration_bert4rec import Bert4RecConfig
 
 class Bert4RecDropout(nn.Dropout):
     """
-    Dropout, and the sum with what it is a residual of. On a CPU a value is kept or dropped by 16 random bits, four
-    values by one draw of torch's generator: less than half of the time of torch's own, and seeds and checkpointing
-    work as with it. `p` is rounded to a multiple of 2**-16; the scale is that of the rounded `p`.
+    Dropout, then the residual addition. On a CPU each value is kept or dropped by 16 random bits, four values for one
+    draw of torch's generator: less than half of the time of torch's own, and seeds and checkpointing work as with it.
+    `p` is rounded to a multiple of 2**-16; the scale is that of the rounded `p`.
     """
 
     def forward(self, hidden_states: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         dropped = round(self.p * 2**16)
-        if not (self.training and dropped) or hidden_states.device.type != "cpu":
+        in_torch = hidden_states.device.type != "cpu" or torch.compiler.is_compiling()
+        if not (self.training and dropped) or in_torch:
             hidden_states = super().forward(hidden_states)
             return hidden_states if residual is None else residual + hidden_states
         draws = torch.empty(-(-hidden_states.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
@@ -37,6 +39,16 @@ class Bert4RecItemEmbeddings(nn.Embedding):
     """
     Embeddings of the items: an id embedding plus, for each item feature, the mean of the embeddings of the values that
     the item has. PAD, MASK and UNK have no values, so a masked item hides its features too.
+
+    In evaluation mode the finished embeddings of all items are computed once and kept. What ends their life:
+
+    - [`~nn.Module.train`] and [`~nn.Module.eval`];
+    - weights or features that change or are replaced: by an optimizer, by loading, by
+      [`~Bert4RecPreTrainedModel.set_item_features`], by resizing. A tensor counts its changes in place; those through
+      `.data` it does not count, so call `eval()` after them.
+
+    Adapters that PEFT merges into the encoder do not touch the items; adapters on the items themselves are refused by
+    [`Bert4RecForMaskedLM`].
     """
 
     def __init__(self, config: Bert4RecConfig):
@@ -50,27 +62,85 @@ class Bert4RecItemEmbeddings(nn.Embedding):
             self.register_buffer(
                 "item_features", torch.zeros(config.vocab_size, sum(self.max_values), dtype=torch.int32)
             )
+        self._kept = None  # what the finished table was made from, and the table
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_kept": None}
+
+    def train(self, mode: bool = True) -> "Bert4RecItemEmbeddings":
+        self._kept = None
+        return super().train(mode)
 
     def pool_features(self, item_features: torch.Tensor) -> torch.Tensor:
         """Value ids `(num_items, sum of max_values)` to the sum over features of their means `(num_items, hidden)`."""
         columns = item_features.split(self.max_values, dim=1)
         return sum(bag(ids) for bag, ids in zip(self.feature_embeddings, columns))
 
-    def add_features(self, embeddings: torch.Tensor, item_ids: torch.LongTensor) -> torch.Tensor:
-        """To embeddings `(..., hidden_size)` of `item_ids` `(...)` those of their features."""
+    def keeps(self, weight: torch.Tensor) -> bool:
+        """Whether the finished table of `weight` is there, and what it was made from is as it was."""
+        if self._kept is None or torch.compiler.is_compiling() or torch.is_grad_enabled():
+            return False
+        sources, versions, _ = self._kept
+        # The sources are held, so that nothing else can have come to lie where they were.
+        return all(
+            one.data_ptr() == other.data_ptr() and version == _version(other) and one.dtype == other.dtype
+            for one, version, other in zip(sources, versions, self._sources(weight))
+        )
+
+    def _sources(self, weight: torch.Tensor) -> list[torch.Tensor]:
+        return [weight, self.item_features, *(bag.weight for bag in self.feature_embeddings)]
+
+    def all_items(self, weight: torch.Tensor) -> torch.Tensor:
+        """The rows of `weight` `(vocab_size, hidden_size)` with the features of their items."""
+        if self.keeps(weight):
+            return self._kept[2]
+        table = weight + self.pool_features(self.item_features)
+        if not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
+            sources = self._sources(weight)
+            self._kept = [source.detach() for source in sources], [*map(_version, sources)], table
+        return table
+
+    def forward(self, input_ids: torch.LongTensor | None = None, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of any shape, *optional*): token ids; all items in order if not given.
+            weight (`torch.Tensor` of shape `(vocab_size, hidden_size)`, *optional*): id embeddings to complete instead
+                of its own: those of an output layer that is not tied.
+
+        Returns:
+            `torch.Tensor` of shape `(*input_ids.shape, hidden_size)` or `(vocab_size, hidden_size)`.
+        """
+        weight = self.weight if weight is None else weight
+        if input_ids is None:
+            return self.all_items(weight) if self.max_values else weight
+        if self.max_values:
+            # Each item is pooled once where there are more tokens than items: a third of the time.
+            pool_once = not torch.compiler.is_compiling() and input_ids.numel() >= self.num_embeddings
+            if pool_once or self.keeps(weight):
+                return nn.functional.embedding(input_ids, self.all_items(weight), self.padding_idx)
+        embeddings = nn.functional.embedding(input_ids, weight, self.padding_idx)
         if not self.max_values:
             return embeddings
-        # Each item is pooled once where there are more tokens than items: a third of the time.
-        if item_ids.numel() >= self.num_embeddings:
-            return embeddings + nn.functional.embedding(item_ids, self.pool_features(self.item_features))
-        return embeddings + self.pool_features(self.item_features[item_ids.flatten()]).view(embeddings.shape)
+        return embeddings + self.pool_features(self.item_features[input_ids.flatten()]).view(embeddings.shape)
 
-    def forward(self, input_ids: torch.LongTensor) -> torch.Tensor:
-        return self.add_features(super().forward(input_ids), input_ids)
+
+def _version(tensor: torch.Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version  # nothing else counts the changes of a tensor
+
+
+class Bert4RecOutputLayer(NonDynamicallyQuantizableLinear):
+    """
+    The weight and the bias of the output layer, which calling it returns: whatever shards or offloads modules brings
+    their parameters when they are called. Its base class is the one that quantisers leave alone: the weight is that of
+    the item embeddings.
+    """
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.weight, self.bias
 
 
 class Bert4RecEmbeddings(nn.Module):
-    """Item, user and (`config.position_embedding_type`) position embeddings, summed, normalised and dropped out."""
+    """Item, user and (`config.position_embedding_type`) position embeddings: summed, then LayerNorm and dropout."""
 
     def __init__(self, config: Bert4RecConfig):
         super().__init__()
@@ -109,19 +179,26 @@ class Bert4RecEmbeddings(nn.Module):
 def rotary_position_embeddings(config: Bert4RecConfig, position_ids: torch.LongTensor) -> torch.Tensor:
     """
     The rotary position embedding (https://huggingface.co/papers/2104.09864) at `position_ids` `(batch_size or 1,
-    sequence_length)`: complex numbers `(batch_size or 1, sequence_length, head_dim / 2)`.
+    sequence_length)`: cosines and sines `(batch_size or 1, sequence_length, head_dim / 2, 2)`.
     """
     width = config.hidden_size // config.num_attention_heads
     even = torch.arange(0, width, 2, device=position_ids.device, dtype=torch.float32)
     angles = position_ids[..., None] * config.rope_theta ** (-even / width)
-    return torch.polar(torch.ones_like(angles), angles)
+    return torch.stack([angles.cos(), angles.sin()], dim=-1)
 
 
 def apply_rotary_position_embeddings(states: torch.Tensor, position_embeddings: torch.Tensor) -> torch.Tensor:
-    """Turns each pair of the heads of `(batch_size, sequence_length, num_heads, head_dim)` by its position's angle."""
-    # One product of complex numbers takes half of the time that halves, products and sums take on a CPU.
-    turned = torch.view_as_complex(states.float().unflatten(-1, (-1, 2))) * position_embeddings.unsqueeze(-2)
-    return torch.view_as_real(turned).flatten(-2).type_as(states)
+    """Rotates each pair of `(batch_size, sequence_length, num_heads, head_dim)` by the angle of its position."""
+    pairs = states.to(torch.promote_types(states.dtype, torch.float32)).unflatten(-1, (-1, 2))
+    position_embeddings = position_embeddings.unsqueeze(-3)
+    if states.device.type == "cpu" and not torch.compiler.is_compiling():
+        # One product of complex numbers takes half of the time; exporters do not know them.
+        rotated = torch.view_as_complex(pairs) * torch.view_as_complex(position_embeddings)
+        rotated = torch.view_as_real(rotated)
+    else:
+        (first, second), (cos, sin) = pairs.unbind(-1), position_embeddings.unbind(-1)
+        rotated = torch.stack([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    return rotated.flatten(-2).type_as(states)
 
 
 def eager_attention_forward(
@@ -153,7 +230,8 @@ class Bert4RecAttention(nn.Module):
         self.scaling = self.head_dim**-0.5
         self.attention_dropout = config.attention_probs_dropout_prob
         self.is_causal = config.is_causal
-        self.qkv_proj = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.kv_proj = nn.Linear(config.hidden_size, 2 * config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
@@ -165,16 +243,13 @@ class Bert4RecAttention(nn.Module):
         query_position_embeddings: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if query_states is None:
-            projected = self.qkv_proj(hidden_states).chunk(3, dim=-1)
-        else:
-            weight, bias, width = self.qkv_proj.weight, self.qkv_proj.bias, self.qkv_proj.in_features
-            query = nn.functional.linear(query_states, weight[:width], bias[:width])
-            projected = query, *nn.functional.linear(hidden_states, weight[width:], bias[width:]).chunk(2, dim=-1)
+        query_states = hidden_states if query_states is None else query_states
+        projected = self.q_proj(query_states), *self.kv_proj(hidden_states).chunk(2, dim=-1)
         query, key, value = (states.unflatten(-1, (-1, self.head_dim)) for states in projected)
         if position_embeddings is not None:
-            of_queries = position_embeddings if query_position_embeddings is None else query_position_embeddings
-            query = apply_rotary_position_embeddings(query, of_queries)
+            if query_position_embeddings is None:
+                query_position_embeddings = position_embeddings
+            query = apply_rotary_position_embeddings(query, query_position_embeddings)
             key = apply_rotary_position_embeddings(key, position_embeddings)
         query, key, value = (states.transpose(1, 2) for states in (query, key, value))
         attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
@@ -233,8 +308,8 @@ class Bert4RecLayer(GradientCheckpointingLayer):
             queries = take_positions(normed, output_positions)
             hidden_states = take_positions(hidden_states, output_positions) if self.norm_first else queries
             if position_embeddings is not None:
-                of_rows = position_embeddings.expand(len(output_positions), -1, -1)
-                query_positions = take_positions(of_rows, output_positions)
+                of_rows = position_embeddings.flatten(2).expand(len(output_positions), -1, -1)
+                query_positions = take_positions(of_rows, output_positions).unflatten(-1, (-1, 2))
         attn_output, _ = self.attention(
             normed, attention_mask, queries, position_embeddings, query_positions, **kwargs
         )
@@ -245,18 +320,23 @@ class Bert4RecLayer(GradientCheckpointingLayer):
         return self.mlp_norm(self.dropout(self.mlp(hidden_states), hidden_states))
 
 
-class Bert4RecRepeatPrior(nn.Linear):
+class Bert4RecZeroLinear(nn.Linear):
+    """A linear layer whose weight starts at 0."""
+
+
+class Bert4RecRepeatPrior(nn.Module):
     """
-    What of a user's next item is a repetition: the share of the user's own history beside that of the softmax over all
-    items, as in the repeat mode of RepeatNet (https://doi.org/10.1609/aaai.v33i01.33014830), but in the manner of
-    Dirichlet smoothing (https://doi.org/10.1145/984321.984322): an event of the history counts `age**-decay`, and the
-    softmax as many events as it takes. Both are learnt and depend on the state, which does not learn from them: where
-    nothing repeats the rest of the model learns what it would without. They start at a decay of 0, with which an item
-    counts as often as it was watched, and at 1 event.
+    Probability that the next item repeats the history: the share of the user's own history beside that of the softmax
+    over all items, as in the repeat mode of RepeatNet (https://doi.org/10.1609/aaai.v33i01.33014830), but in the
+    manner of Dirichlet smoothing (https://doi.org/10.1145/984321.984322): an event of the history counts
+    `age**-decay`, and the softmax as many events as it takes. Both are learnt and depend on the state, which does not
+    learn from them: where nothing repeats the rest of the model learns what it would without. They start at a decay of
+    0, with which an item counts as often as it was watched, and at 1 event.
     """
 
     def __init__(self, config: Bert4RecConfig):
-        super().__init__(config.hidden_size, 2)
+        super().__init__()
+        self.proj = Bert4RecZeroLinear(config.hidden_size, 2)
 
     def forward(self, hidden_states: torch.Tensor, ages: torch.LongTensor) -> tuple[torch.Tensor, torch.Tensor]:
         """
@@ -269,10 +349,66 @@ class Bert4RecRepeatPrior(nn.Linear):
             The log of the softmax's share, `(num_states,)`, and the shares of the events, `(num_states, num_events)`.
             Without history all is the softmax's.
         """
-        log_events, decay = super().forward(hidden_states.detach()).float().unbind(-1)
+        log_events, decay = self.proj(hidden_states.detach()).float().unbind(-1)
         log_weights = (-decay[:, None] * ages.clamp(min=1).log()).masked_fill(ages == 0, torch.finfo(decay.dtype).min)
         log_weights = torch.cat([log_events[:, None], log_weights], 1).log_softmax(-1)
         return log_weights[:, 0], log_weights[:, 1:].exp()
+
+    def mix(
+        self,
+        log_probs: torch.Tensor,
+        hidden_states: torch.Tensor,
+        history_ids: torch.LongTensor,
+        ages: torch.LongTensor,
+    ) -> torch.Tensor:
+        """The softmax's `log_probs` `(num_states, vocab_size)` and the history's, by their shares."""
+        share, shares = self(hidden_states, ages)
+        log_probs = log_probs + share[:, None]
+        return log_probs.scatter(1, history_ids, add_history(log_probs.gather(1, history_ids), history_ids, shares))
+
+
+def add_history(log_probs: torch.Tensor, item_ids: torch.LongTensor, shares: torch.Tensor) -> torch.Tensor:
+    """
+    Adds to what a softmax gives the items of a history the shares of all events of the same item.
+
+    Args:
+        log_probs (`torch.Tensor` of shape `(num_states, num_events)`): of the item of each event.
+        item_ids, shares (`torch.Tensor` of shape `(num_states, num_events)`): the events.
+    """
+    # One number for each row and item, so that events of an item in different rows stay apart.
+    stride = item_ids.max() + 1 if item_ids.numel() else 1
+    keys = item_ids + stride * torch.arange(len(item_ids), device=item_ids.device)[:, None]
+    keys, places = keys.flatten().unique(return_inverse=True)
+    shares = shares.new_zeros(len(keys)).index_add_(0, places, shares.flatten())[places].view_as(shares)
+    return torch.logaddexp(log_probs, log_of_shares(shares))
+
+
+def log_of_shares(shares: torch.Tensor) -> torch.Tensor:
+    """The logarithm, whose gradient is 0 and not NaN where a share is 0."""
+    return torch.where(shares > 0, shares, 1.0).log().masked_fill(shares <= 0, -torch.inf)
+
+
+class Bert4RecHeadTransform(nn.Module):
+    """BERT's dense layer, activation and LayerNorm before the projection onto the items."""
+
+    def __init__(self, config: Bert4RecConfig):
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.act = ACT2FN[config.hidden_act]
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.act(self.dense(hidden_states)))
+
+
+def positions_from_the_newest(attention_mask: torch.Tensor) -> torch.LongTensor:
+    """Number of newer items at each position of `attention_mask`, both `(batch_size, sequence_length)`."""
+    return (attention_mask.long().flip(1).cumsum(1).flip(1) - 1).clamp(min=0)
+
+
+def additive_mask(mask: torch.BoolTensor, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to attention scores: 0 where `mask` is true, the least number of `dtype` elsewhere."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def take_positions(states: torch.Tensor, positions: torch.LongTensor) -> torch.Tensor:

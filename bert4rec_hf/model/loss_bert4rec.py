@@ -1,10 +1,139 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Losses of BERT4Rec for catalogues too large to project every masked item onto every item."""
+"""Losses of BERT4Rec: exact, sampled, and of a mixture with the user's history; and which positions they look at."""
 
 import math
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from .configuration_bert4rec import Bert4RecConfig
+from .layers_bert4rec import log_of_shares
+
+
+@torch.compiler.disable
+def select_targets(
+    labels: torch.LongTensor, target_positions: torch.LongTensor | None = None, keep_all: bool = False
+) -> tuple[torch.LongTensor, torch.LongTensor, torch.LongTensor]:
+    """
+    The labels of a batch and the positions that predict them.
+
+    Args:
+        labels (`torch.LongTensor` of shape `(batch_size, num_targets)`): -100 where there is none.
+        target_positions (`torch.LongTensor` of shape `(batch_size, num_targets)`, *optional*):
+            The column that predicts each; the same column as the label's by default.
+        keep_all (`bool`, *optional*, defaults to `False`): keep the positions without a label too.
+
+    Returns:
+        The positions, of each row those with labels first, padded to the row with most of them `(batch_size,
+        num_positions)`; the places of the labels in that, flattened, and the labels, row by row, both `(num_labels,)`.
+    """
+    labelled = labels != -100
+    counts = labelled.sum(1)
+    num_labels, most = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
+    if keep_all:
+        positions = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
+    else:
+        positions = labelled.logical_not().byte().argsort(dim=1, stable=True)[:, : max(most, 1)]
+        labels = labels.gather(1, positions)
+    labels = labels.flatten()
+    positions = positions if target_positions is None else target_positions.gather(1, positions)
+    places = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
+    return positions, places, labels[places]
+
+
+@torch.compiler.disable
+def check_objective(
+    config: Bert4RecConfig,
+    input_ids: torch.LongTensor,
+    attention_mask: torch.Tensor | None,
+    labels: torch.LongTensor,
+    target_positions: torch.LongTensor | None = None,
+):
+    """
+    Checks that a batch was made for the objective of the model: in a batch of masked items some items are hidden and
+    are the labels; in one for a causal model the input after a label is that label.
+
+    Raises:
+        `ValueError`: for a batch of the other kind, and for `labels` that are the `input_ids` of a causal model.
+    """
+    if attention_mask is None or attention_mask.ndim != 2:
+        attention_mask = input_ids != config.pad_token_id
+    special_ids = (config.pad_token_id, config.mask_token_id, config.unk_token_id)
+    is_item = attention_mask.bool() & torch.stack([input_ids != special_id for special_id in special_ids]).all(0)
+    columns = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
+    columns = columns if target_positions is None else target_positions
+    labelled = (labels != -100) & (labels != config.pad_token_id)
+    inputs, shows_item = input_ids.gather(1, columns), is_item.gather(1, columns)
+    after = (columns + 1).clamp(max=input_ids.shape[1] - 1)
+    has_after = labelled & is_item.gather(1, after) & (columns + 1 < input_ids.shape[1])
+    is_next = input_ids.gather(1, after) == labels
+    own, hidden = labelled & (inputs == labels), labelled & (inputs == config.mask_token_id)
+    other = labelled & shows_item & ~own
+    is_target = torch.zeros_like(is_item).scatter_reduce(1, columns, labelled, "amax")
+    counts = labelled, own, hidden, other, has_after & is_next, has_after & ~is_next, other & has_after & is_next
+    counts = [part.sum() for part in (*counts, other & has_after & ~is_next, is_item & ~is_target)]
+    num, own, hidden, other, kept, broken, other_kept, other_broken, unlabelled = torch.stack(counts).tolist()
+    if config.is_causal:
+        is_copy = own == num and not unlabelled and broken
+        is_masked = 2 * hidden > num and 5 * other < num and unlabelled and broken > kept
+        if num and (is_copy or is_masked):
+            kind = "labels are the inputs themselves" if is_copy else "items are masked"
+            raise ValueError(
+                f"the model is causal, and the {kind} in this batch; make batches with "
+                "DataCollatorForItemMasking(processor, mlm=False)."
+            )
+    elif other_kept > other_broken and not unlabelled:
+        raise ValueError(
+            "the model predicts masked items, and in this batch each input is followed by its label, as for a causal "
+            "model; make batches with DataCollatorForItemMasking(processor, mlm=True)."
+        )
+
+
+def linear_cross_entropy(
+    hidden_states: torch.Tensor,
+    labels: torch.LongTensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    reduction: str = "sum",
+) -> torch.Tensor:
+    """
+    Cross entropy of the softmax over all items, in chunks of rows: logits of all rows never exist at once.
+
+    Args:
+        hidden_states (`torch.Tensor` of shape `(num_labels, hidden_size)`): what is projected.
+        labels (`torch.LongTensor` of shape `(num_labels,)`): the items to predict.
+        weight, bias (`torch.Tensor` of shape `(vocab_size, hidden_size)` and `(vocab_size,)`): the output layer.
+        reduction (`str`, *optional*, defaults to `"sum"`): `"sum"`, `"mean"` or `"none"`.
+    """
+    # Few rows at once reread the items too often, many do not stay in a CPU's cache.
+    chunk = 256 if hidden_states.device.type == "cpu" else min(4096, max(256, 2**28 // len(weight)))
+    if hasattr(nn.functional, "linear_cross_entropy"):  # since torch 2.13
+        options = nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None)
+        return nn.functional.linear_cross_entropy(
+            hidden_states, weight, labels, linear_bias=bias, reduction=reduction, options=options
+        )
+    return _chunked_cross_entropy(hidden_states, labels, weight, bias, reduction, chunk)
+
+
+def _chunked_cross_entropy(
+    hidden_states: torch.Tensor,
+    labels: torch.LongTensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    reduction: str,
+    chunk: int,
+) -> torch.Tensor:
+    """As above for any torch: the logits of a chunk are computed again in the backward pass."""
+
+    def losses_of(states: torch.Tensor, labels: torch.LongTensor) -> torch.Tensor:
+        logits = nn.functional.linear(states, weight, bias)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return nn.functional.cross_entropy(logits, labels, reduction="none")
+
+    chunks = zip(hidden_states.split(chunk), labels.split(chunk))
+    losses = torch.cat([checkpoint(losses_of, *rows, use_reentrant=False) for rows in chunks])
+    return losses if reduction == "none" else getattr(losses, reduction)()
 
 
 def draw_negatives(
@@ -78,3 +207,49 @@ def gbce_loss(positive: torch.Tensor, negative: torch.Tensor, sampling_rate: flo
     """
     losses = nn.functional.softplus(negative).sum(1) - gbce_beta(sampling_rate, t) * nn.functional.logsigmoid(positive)
     return losses.sum() / (negative.shape[1] + 1)
+
+
+def candidate_loss(
+    config: Bert4RecConfig,
+    hidden_states: torch.Tensor,
+    item_ids: torch.LongTensor,
+    log_q: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+) -> torch.Tensor:
+    """
+    The sampled loss that the config says, summed over the labels.
+
+    Args:
+        hidden_states (`torch.Tensor` of shape `(num_labels, hidden_size)`): what is projected.
+        item_ids, log_q (`torch.Tensor` of shape `(num_labels + num_negatives,)`): of [`draw_negatives`].
+        weight, bias (`torch.Tensor` of shape `(num_labels + num_negatives, hidden_size)` and the same without
+            `hidden_size`): the output layer's rows for `item_ids`.
+    """
+    num_labels, num_items = len(hidden_states), config.vocab_size - 3  # PAD, MASK and UNK are no items
+    if config.loss == "gbce":
+        rate = min(config.num_negatives / max(num_items - 1, 1), 1.0)
+        # The best logit of an item that is as likely as any: without it hundreds of steps go into finding it.
+        start = math.log(gbce_beta(rate, config.gbce_t) / config.num_negatives)
+        bias = bias + start - (log_q + math.log(num_items))
+    positive = ((hidden_states * weight[:num_labels]).sum(1) + bias[:num_labels]).float()
+    negative = torch.addmm(bias[num_labels:], hidden_states, weight[num_labels:].T).float()
+    negative = negative.masked_fill(item_ids[:num_labels, None] == item_ids[num_labels:], -torch.inf)
+    if config.loss == "gbce":
+        return gbce_loss(positive, negative, rate, config.gbce_t)
+    return sampled_softmax_loss(positive, negative, log_q[num_labels:])
+
+
+def mixture_loss(losses: torch.Tensor, share: torch.Tensor, repeated: torch.Tensor) -> torch.Tensor:
+    """
+    The cross entropy of a mixture of the softmax and the user's own history, for the labels alone.
+
+    Args:
+        losses (`torch.Tensor` of shape `(num_labels,)`): cross entropy of the softmax over all items.
+        share (`torch.Tensor` of shape `(num_labels,)`): log of the softmax's share.
+        repeated (`torch.Tensor` of shape `(num_labels,)`): share of the events of the history that are the label.
+
+    Returns:
+        `torch.Tensor`: the sum over the labels.
+    """
+    return -torch.logaddexp(share - losses.float(), log_of_shares(repeated)).sum()

@@ -1,12 +1,9 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """PyTorch BERT4Rec model."""
 
-import math
-
 import torch
 from torch import nn
 from transformers import initialization as init
-from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 from transformers.modeling_utils import PreTrainedModel
@@ -19,26 +16,26 @@ from .configuration_bert4rec import Bert4RecConfig
 from .layers_bert4rec import (
     Bert4RecAttention,
     Bert4RecEmbeddings,
+    Bert4RecHeadTransform,
     Bert4RecItemEmbeddings,
     Bert4RecLayer,
+    Bert4RecOutputLayer,
     Bert4RecRepeatPrior,
+    Bert4RecZeroLinear,
+    additive_mask,
+    positions_from_the_newest,
     rotary_position_embeddings,
     take_positions,
 )
-from .loss_bert4rec import draw_negatives, gbce_beta, gbce_loss, sampled_softmax_loss
-from .ranking_bert4rec import (
-    Bert4RecRecommendationOutput,
-    RecommendationMixin,
-    add_history,
-    as_lists,
-    first_of_each,
-    log_of_shares,
-    stream_top_k,
+from .loss_bert4rec import (
+    candidate_loss,
+    check_objective,
+    draw_negatives,
+    linear_cross_entropy,
+    mixture_loss,
+    select_targets,
 )
-
-
-# Beyond so many items `recommend` never holds the scores of all of them.
-STREAM_FROM = 2**16
+from .recommendation_bert4rec import Bert4RecRecommendationOutput, NextItemMixin
 
 
 class Bert4RecPreTrainedModel(PreTrainedModel):
@@ -46,7 +43,8 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     config_class = Bert4RecConfig
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["Bert4RecEmbeddings", "Bert4RecLayer"]
+    # Not the embeddings: FSDP2 could not wrap them apart from the output layer, which shares their weight.
+    _no_split_modules = ["Bert4RecLayer"]
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_flex_attn = True
@@ -56,13 +54,12 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, *args, output_loading_info: bool = False, **kwargs):
         """
-        As [`PreTrainedModel.from_pretrained`], which makes up what a file lacks and drops what a config lacks.
+        As [`PreTrainedModel.from_pretrained`], which initialises what a file lacks and drops what a config lacks.
 
         Raises:
             `ValueError`: if the weights have other layers than the config; between two kinds of models only what is
-            not the encoder's may be missing, or left over. If they hold what nobody can be recommended from: NaN,
-            infinity, or features that the config does not have. Not where you give a `state_dict`, or ask for the
-            `output_loading_info`.
+            outside the encoder may be missing or left over. If they hold NaN, infinity, or features that the config
+            does not have. Not where you give a `state_dict`, or ask for the `output_loading_info`.
         """
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         if output_loading_info:
@@ -97,9 +94,11 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if isinstance(module, nn.Linear) and module is not getattr(self, "decoder", None):  # that is an embedding
-            (init.zeros_ if isinstance(module, Bert4RecRepeatPrior) else init.lecun_normal_)(module.weight)
-        if isinstance(module, nn.EmbeddingBag):
+        if isinstance(module, Bert4RecZeroLinear):
+            init.zeros_(module.weight)
+        elif isinstance(module, nn.Linear) and not isinstance(module, Bert4RecOutputLayer):  # that is an embedding
+            init.lecun_normal_(module.weight)
+        elif isinstance(module, nn.EmbeddingBag):
             init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
             if not getattr(module.weight, "_is_hf_initialized", False):
                 init.zeros_(module.weight[module.padding_idx])
@@ -221,32 +220,57 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             kwargs["position_embeddings"] = rotary_position_embeddings(self.config, position_ids)
         for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states, mask, **kwargs)
-        # The other implementations know no queries but all or the last ones, and a ready mask is one of all queries.
-        narrow = self.config._attn_implementation in ("eager", "sdpa") and getattr(attention_mask, "ndim", 2) == 2
-        if self.config.is_causal and output_positions is not None:
-            # In training all positions are wanted, for which sdpa needs no mask.
-            narrow = narrow and 2 * output_positions.shape[1] <= sequence_length
-        if output_positions is None or not narrow:
+        if output_positions is not None and self.can_narrow(output_positions, hidden_states, attention_mask, kwargs):
+            mask = self.make_mask_of(output_positions, hidden_states, attention_mask)
+            hidden_states = self.layers[-1](hidden_states, mask, output_positions, **kwargs)
+        else:
             hidden_states = self.layers[-1](hidden_states, mask, **kwargs)
             if output_positions is not None:
                 hidden_states = take_positions(hidden_states, output_positions)
-        else:
-            mask = self.make_mask_of(output_positions, hidden_states, attention_mask)
-            hidden_states = self.layers[-1](hidden_states, mask, output_positions, **kwargs)
-        return BaseModelOutput(last_hidden_state=self.final_norm(hidden_states))
+        hidden_states = self.final_norm(hidden_states)
+        if attention_mask is not None and attention_mask.ndim == 2:
+            # What attention leaves at padding depends on the other rows, whose padding chooses the mask.
+            there = attention_mask if output_positions is None else attention_mask.gather(1, output_positions)
+            hidden_states = hidden_states.masked_fill(there[..., None] == 0, 0.0)
+        return BaseModelOutput(last_hidden_state=hidden_states)
+
+    def can_narrow(
+        self,
+        output_positions: torch.LongTensor,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        kwargs: dict,
+    ) -> bool:
+        """Whether the last layer can compute the states at `output_positions` only, and whether that is quicker."""
+        recorded = ("output_hidden_states", "output_attentions")  # of all positions
+        if any(kwargs.get(name, getattr(self.config, name)) for name in recorded):
+            return False
+        # Only eager and sdpa accept a subset of queries, and a ready mask is one of all queries.
+        if self.config._attn_implementation not in ("eager", "sdpa") or getattr(attention_mask, "ndim", 2) != 2:
+            return False
+        # In training a causal model wants all positions, for which sdpa needs no mask.
+        return not self.config.is_causal or 2 * output_positions.shape[1] <= hidden_states.shape[1]
 
     def make_mask(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs):
         is_causal, of_rows = self.config.is_causal, getattr(attention_mask, "ndim", None) == 2
-        if is_causal and of_rows and self.config._attn_implementation == "sdpa":
+        is_eager_sdpa = self.config._attn_implementation == "sdpa" and not torch.compiler.is_compiling()
+        if is_causal and of_rows and is_eager_sdpa:
             if (attention_mask[:, 1:] <= attention_mask[:, :-1]).all():
                 attention_mask = None  # no item looks at padding behind it, and sdpa is faster with no mask
         if is_causal:
-            mask = create_causal_mask(self.config, hidden_states, attention_mask, None)
+            mask = create_causal_mask(
+                config=self.config,
+                inputs_embeds=hidden_states,
+                attention_mask=attention_mask,
+                past_key_values=None,
+            )
         else:
-            mask = create_bidirectional_mask(self.config, hidden_states, attention_mask, **kwargs)
+            mask = create_bidirectional_mask(
+                config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask, **kwargs
+            )
         if of_rows and isinstance(mask, torch.Tensor) and mask.dtype == torch.bool and mask.device.type == "cpu":
             # sdpa would make numbers of it in every layer, and of all queries, which are alike if all see the same.
-            mask = _as_numbers(mask if is_causal else mask[:, :, :1], hidden_states.dtype)
+            mask = additive_mask(mask if is_causal else mask[:, :, :1], hidden_states.dtype)
         return mask
 
     def make_mask_of(
@@ -259,53 +283,10 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         mask = torch.arange(hidden_states.shape[1], device=positions.device) <= positions[..., None]
         if attention_mask is not None:
             mask &= attention_mask[:, None].bool()
-        return _as_numbers(mask[:, None], hidden_states.dtype)
+        return additive_mask(mask[:, None], hidden_states.dtype)
 
 
-def _as_numbers(mask: torch.BoolTensor, dtype: torch.dtype) -> torch.Tensor:
-    return torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
-
-
-def find_labels(
-    labels: torch.LongTensor, label_positions: torch.LongTensor | None = None
-) -> tuple[torch.LongTensor, torch.LongTensor, torch.LongTensor]:
-    """
-    Where the labels are in `(batch_size, sequence_length)`, -100 where there is none; or, of labels of any width, at
-    their `label_positions`.
-
-    Returns:
-        The columns that have one, and others after them, `(batch_size, most of a row)`; the places of the labelled in
-        that, flattened, and the labels, row by row, both `(num_labels,)`.
-    """
-    labelled = labels != -100
-    counts = labelled.sum(1)
-    num_labels, most = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
-    positions = labelled.logical_not().byte().argsort(dim=1, stable=True)[:, : max(most, 1)]
-    labels = labels.gather(1, positions).flatten()
-    positions = positions if label_positions is None else label_positions.gather(1, positions)
-    places = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
-    return positions, places, labels[places]
-
-
-def positions_from_the_newest(attention_mask: torch.Tensor) -> torch.LongTensor:
-    """Number of newer items at each position of `attention_mask`, both `(batch_size, sequence_length)`."""
-    return (attention_mask.long().flip(1).cumsum(1).flip(1) - 1).clamp(min=0)
-
-
-class Bert4RecHeadTransform(nn.Module):
-    """BERT's dense layer, activation and norm before the projection."""
-
-    def __init__(self, config: Bert4RecConfig):
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.act = ACT2FN[config.hidden_act]
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.act(self.dense(hidden_states)))
-
-
-class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
+class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
     """BERT4Rec with a head over the items, tied to their embeddings: training by masked items, recommending."""
 
     _auto_class = "AutoModelForMaskedLM"
@@ -315,7 +296,7 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         super().__init__(config)
         self.model = Bert4RecModel(config)
         self.head = Bert4RecHeadTransform(config) if config.head_transform else nn.Identity()
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.decoder = Bert4RecOutputLayer(config.hidden_size, config.vocab_size)
         self.repeat_prior = Bert4RecRepeatPrior(config) if config.repeat_prior else None
         if config.samples_by_counts:
             self.register_buffer("item_counts", torch.ones(config.vocab_size, dtype=torch.int64))
@@ -340,33 +321,54 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         if self.config.samples_by_counts:
             self.item_counts.copy_(item_counts.clamp(min=1))
 
-    def get_output_embeddings(self) -> nn.Linear:
+    def get_output_embeddings(self) -> Bert4RecOutputLayer:
         return self.decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Linear):
+        if not isinstance(new_embeddings, Bert4RecOutputLayer):  # resizing makes a plain nn.Linear
+            plain = new_embeddings
+            new_embeddings = Bert4RecOutputLayer(plain.in_features, plain.out_features, device="meta")
+            new_embeddings.weight, new_embeddings.bias = plain.weight, plain.bias
         self.decoder = new_embeddings
 
-    def output_weight(self) -> torch.Tensor:
-        """The output layer's weight: `(vocab_size, hidden_size)`."""
-        item_embeddings = self.get_input_embeddings()
-        if not (self.config.head_item_features and item_embeddings.max_values):
-            return self.decoder.weight
-        return self.decoder.weight + item_embeddings.pool_features(item_embeddings.item_features)
-
-    def look_up(self, input_ids: torch.LongTensor, item_ids: torch.LongTensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def output_layer(self) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        The input embeddings of `input_ids` `(batch_size, sequence_length)` and the output layer's rows for `item_ids`
-        `(num_items,)`. Where it is tied, by one look-up: its gradient is as large as the catalogue.
+        The output layer's weight `(vocab_size, hidden_size)`, complete with the features of the items, and its bias.
+
+        Raises:
+            `ValueError`: if an adapter wraps the item embeddings or the output layer.
         """
         embeddings = self.get_input_embeddings()
-        if self.decoder.weight is embeddings.weight:
-            wanted = torch.cat([input_ids.flatten(), item_ids])
-            rows = nn.functional.embedding(wanted, embeddings.weight, embeddings.padding_idx)
-            inputs, outputs = rows.split([input_ids.numel(), len(item_ids)])
-            inputs = embeddings.add_features(inputs.view(*input_ids.shape, -1), input_ids)
+        if not isinstance(embeddings, Bert4RecItemEmbeddings) or not isinstance(self.decoder, Bert4RecOutputLayer):
+            raise ValueError(
+                "an adapter wraps the item embeddings or the output layer (decoder), which must be trained as a "
+                "whole; name layers of attention and MLP in target_modules: q_proj, kv_proj, out_proj, up_proj, "
+                "down_proj."
+            )
+        weight, bias = self.decoder()
+        return embeddings(weight=weight) if self.config.head_item_features else weight, bias
+
+    def sample_candidates(
+        self, input_ids: torch.LongTensor | None, inputs_embeds: torch.Tensor | None, labels: torch.LongTensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """
+        The input embeddings, and what a sampled loss compares: the labels and the negatives they share, as
+        [`candidate_loss`] takes them. Where the output layer is tied, one look-up serves both: its gradient is as
+        large as the catalogue.
+        """
+        config, embeddings, (weight, bias) = self.config, self.get_input_embeddings(), self.decoder()
+        counts = self.item_counts.clone() if config.samples_by_counts else torch.ones_like(bias)
+        counts[list(self.special_ids)] = 0
+        item_ids, log_q = draw_negatives(labels, config.num_negatives, config.negative_sampling, counts)
+        if inputs_embeds is None and weight is embeddings.weight and config.head_item_features:
+            rows = embeddings(torch.cat([input_ids.flatten(), item_ids]))
+            inputs_embeds, rows = rows.split([input_ids.numel(), len(item_ids)])
+            inputs_embeds = inputs_embeds.view(*input_ids.shape, -1)
         else:
-            inputs, outputs = embeddings(input_ids), nn.functional.embedding(item_ids, self.decoder.weight)
-        return inputs, embeddings.add_features(outputs, item_ids) if self.config.head_item_features else outputs
+            inputs_embeds = embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+            look_up = embeddings if config.head_item_features else nn.functional.embedding
+            rows = look_up(item_ids, weight)
+        return inputs_embeds, {"item_ids": item_ids, "log_q": log_q, "weight": rows, "bias": bias[item_ids]}
 
     @property
     def special_ids(self) -> tuple[int, ...]:
@@ -382,126 +384,115 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         user_features: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
-        label_positions: torch.LongTensor | None = None,
-        num_items_in_batch: torch.Tensor | int | None = None,
-        teacher_ids: torch.LongTensor | None = None,
-        teacher_probs: torch.FloatTensor | None = None,
-        teacher_weight: float = 0.5,
-        temperature: float = 1.0,
+        target_positions: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor] | MaskedLMOutput:
         r"""
         Args:
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
-                The item to predict at each position, -100 where there is none. With labels only the labelled
-                positions are projected, in chunks, and no `logits` are returned.
-            label_positions (`torch.LongTensor` of the shape of `labels`, *optional*):
-                The column of each label, where `labels` have another shape, `(batch_size, most labels)`: several
-                items can be predicted at one position.
+                The item to predict at each position, -100 where there is none. In training only the labelled positions
+                reach the items, in chunks, and no `logits` are returned.
+            target_positions (`torch.LongTensor` of shape `(batch_size, num_targets)`, *optional*):
+                The positions that predict, where those are not all of `sequence_length`: `labels`, if there are any,
+                and `logits` are of these then. A position may come several times.
             num_items_in_batch (`int`, *optional*):
-                Number of labelled positions the loss is divided by; `Trainer` gives that of all accumulated batches.
-            teacher_ids, teacher_probs (`torch.Tensor` of shape `(num_labels, any)`, *optional*):
-                To learn from a teacher too: items and what it thinks of them at each label, row by row, as
-                [`Bert4RecEnsembleForMaskedLM.label_distribution`] gives them at the same temperature.
-            teacher_weight (`float`, *optional*, defaults to 0.5):
-                Share of the teacher in the loss, from 0 (the labels alone) to 1 (the teacher alone).
-            temperature (`float`, *optional*, defaults to 1.0):
-                Of the student's distribution that is compared with the teacher's
-                (https://huggingface.co/papers/1503.02531).
+                Number of labels the loss is divided by; `Trainer` gives that of all accumulated batches.
 
-        The other arguments are those of [`Bert4RecModel.forward`]; without `labels`, `logits` have shape
-        `(batch_size, sequence_length, vocab_size)`. With `config.repeat_prior` they are log-probabilities; the history
-        of a position is what `input_ids` show beside it, or before it if the model is causal.
+        The other arguments are those of [`Bert4RecModel.forward`]. `logits` have shape `(batch_size, sequence_length
+        or num_targets, vocab_size)`. With `config.repeat_prior` they are log-probabilities; the history of a position
+        is what `input_ids` show beside it, or before it if the model is causal.
 
         Raises:
-            `ValueError`: if a model with a repeat prior gets `inputs_embeds` or a teacher.
+            `ValueError`: for `labels` that are made for the other objective, and if a model with a repeat prior gets
+            `inputs_embeds`.
         """
-        if self.repeat_prior is not None and (input_ids is None or teacher_ids is not None):
-            raise ValueError("a model with a repeat prior needs input_ids, and learns from no teacher.")
-        positions = sample = None
+        if self.repeat_prior is not None and input_ids is None:
+            raise ValueError("a model with a repeat prior needs input_ids.")
+        history_ids, loss, logits, candidates = input_ids, None, None, None
         if labels is not None:
-            positions, places, labels = find_labels(labels, label_positions)
+            if input_ids is not None:
+                check_objective(self.config, input_ids, attention_mask, labels, target_positions)
+            target_positions, places, labels = select_targets(labels, target_positions, keep_all=not self.training)
             if self.config.loss != "cross_entropy" and len(labels):
-                sample = self.draw_items(labels)
-                if inputs_embeds is None:
-                    inputs_embeds, sample["weight"] = self.look_up(input_ids, sample["item_ids"])
-                    input_ids = None
-                else:
-                    sample["weight"] = self.output_weight()[sample["item_ids"]]
-        recorded = ("output_hidden_states", "output_attentions")
-        record = any(kwargs.get(name, getattr(self.config, name)) for name in recorded)  # of all positions
+                inputs_embeds, candidates = self.sample_candidates(input_ids, inputs_embeds, labels)
+                input_ids = None
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             user_features=user_features,
             inputs_embeds=inputs_embeds,
-            output_positions=None if record else positions,
+            output_positions=target_positions,
             **kwargs,
         )
-        hidden_states = outputs[0]
-        loss = logits = None
-        if labels is None:
-            logits = self.project(hidden_states)
-            if self.repeat_prior is not None:
-                places = torch.arange(input_ids.numel(), device=input_ids.device)
-                history = self.histories_at(places, input_ids, attention_mask)
-                log_probs = logits.float().log_softmax(-1).flatten(0, 1)
-                logits = self.mix(log_probs, hidden_states.flatten(0, 1), *history).view(logits.shape)
-        else:
-            hidden_states = take_positions(hidden_states, positions) if record else hidden_states
-            hidden_states = hidden_states.flatten(0, 1)[places]
-            history = self.histories_at(places, input_ids, attention_mask, positions)
-            if self.repeat_prior is not None:
-                loss = self.mixture_loss(hidden_states, labels, *history)
-            else:
-                hidden_states = self.head(hidden_states)
-                loss = self.sampled_loss(hidden_states, **sample) if sample else self.exact_loss(hidden_states, labels)
-            if teacher_ids is not None:
-                # The cross entropy with a distribution is that with the label and its logit's lead over the mean.
-                same = sample is None and temperature == 1
-                soft_loss = loss if same else self.exact_loss(hidden_states, labels, temperature)
-                lead = self.teacher_lead(hidden_states, labels, teacher_ids, teacher_probs)
-                soft_loss = temperature**2 * (soft_loss + lead / temperature)
-                loss = (1 - teacher_weight) * loss + teacher_weight * soft_loss
-            loss = loss.float() / (max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch)
+        states = outputs[0].flatten(0, 1)
+        if labels is not None:
+            history = self.histories_at(history_ids, attention_mask, target_positions, places)
+            loss = self.loss_function(states[places], labels, history, candidates, **kwargs)
+        if labels is None or not self.training:
+            history = self.histories_at(history_ids, attention_mask, target_positions)
+            logits = self.logits_of(states, *history).view(*outputs[0].shape[:2], -1)
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
 
+    def loss_function(
+        self,
+        hidden_states: torch.Tensor,
+        labels: torch.LongTensor,
+        history: tuple[torch.LongTensor, ...] = (),
+        candidates: dict[str, torch.Tensor] | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> torch.Tensor:
+        """
+        The loss that the config says: `loss` and `repeat_prior`.
+
+        Args:
+            hidden_states (`torch.Tensor` of shape `(num_labels, hidden_size)`): where the labels are predicted.
+            labels (`torch.LongTensor` of shape `(num_labels,)`): token ids.
+            history, candidates (*optional*): of [`~Bert4RecForMaskedLM.histories_at`] and
+                [`~Bert4RecForMaskedLM.sample_candidates`].
+            num_items_in_batch (`int`, *optional*): what the sum is divided by; the number of labels by default.
+        """
+        states = self.head(hidden_states)
+        if candidates is not None:
+            loss = candidate_loss(self.config, states, **candidates)
+        elif history:
+            history_ids, ages = history
+            losses = linear_cross_entropy(states, labels, *self.output_layer(), reduction="none")
+            share, shares = self.repeat_prior(hidden_states, ages)
+            loss = mixture_loss(losses, share, (shares * (history_ids == labels[:, None])).sum(1))
+        else:
+            loss = linear_cross_entropy(states, labels, *self.output_layer())
+        loss = loss.to(torch.promote_types(loss.dtype, torch.float32))
+        return loss / (max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch)
+
     def project(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Hidden states `(..., hidden_size)` to logits `(..., vocab_size)`."""
-        return nn.functional.linear(self.head(hidden_states), self.output_weight(), self.decoder.bias)
+        return nn.functional.linear(self.head(hidden_states), *self.output_layer())
 
-    def exact_loss(
-        self, hidden_states: torch.Tensor, labels: torch.LongTensor, temperature: float = 1.0, reduction: str = "sum"
-    ) -> torch.Tensor:
-        """The cross entropy over all items: of states `(num_labels, hidden_size)` after the head."""
-        # Few rows at once reread the items too often, many do not stay in a CPU's cache.
-        on_cpu = hidden_states.device.type == "cpu"
-        chunk = 256 if on_cpu else min(4096, max(256, 2**28 // self.config.vocab_size))
-        return nn.functional.linear_cross_entropy(
-            hidden_states / temperature,
-            self.output_weight(),
-            labels,
-            linear_bias=self.decoder.bias / temperature,
-            reduction=reduction,
-            options=nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None),
-        )
+    def logits_of(self, hidden_states: torch.Tensor, *history: torch.LongTensor) -> torch.Tensor:
+        """States `(num_states, hidden_size)` to logits `(num_states, vocab_size)`, mixed with a history if given."""
+        logits = self.project(hidden_states)
+        if not history:
+            return logits
+        return self.repeat_prior.mix(logits.float().log_softmax(-1), hidden_states, *history)
 
     def histories_at(
         self,
-        places: torch.LongTensor,
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         positions: torch.LongTensor | None = None,
+        places: torch.LongTensor | None = None,
     ) -> tuple[torch.LongTensor, ...]:
         """
         What a repeat prior sees where items are predicted; nothing if there is none.
 
         Args:
-            places (`torch.LongTensor` of shape `(num_states,)`): into the flattened `positions`.
             positions (`torch.LongTensor` of shape `(batch_size, num_positions)`, *optional*): columns, all by default.
+            places (`torch.LongTensor` of shape `(num_states,)`, *optional*): into the flattened `positions`, all by
+                default.
 
         Returns:
             The items of the rows, and how many events away each is, 0 if it does not count: the predicted item itself,
@@ -510,9 +501,11 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         if self.repeat_prior is None:
             return ()
         columns = torch.arange(input_ids.shape[1], device=input_ids.device)
-        if positions is None:
-            positions = columns.expand(len(input_ids), -1)
-        rows, wanted = places.div(positions.shape[1], rounding_mode="floor"), positions.flatten()[places]
+        positions = columns.expand(len(input_ids), -1) if positions is None else positions
+        rows = torch.arange(len(input_ids), device=input_ids.device).repeat_interleave(positions.shape[1])
+        wanted = positions.flatten()
+        if places is not None:
+            rows, wanted = rows[places], wanted[places]
         ages = wanted[:, None] - columns
         ages = (ages + 1).clamp(min=0) if self.config.is_causal else ages.abs()  # a causal input is the item before
         item_ids = self.seen_items(input_ids, attention_mask if getattr(attention_mask, "ndim", 0) == 2 else None)
@@ -520,174 +513,6 @@ class Bert4RecForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
 
     def are_items(self, input_ids: torch.LongTensor) -> torch.BoolTensor:
         return torch.stack([input_ids != special_id for special_id in self.special_ids]).all(0)
-
-    def mix(
-        self,
-        log_probs: torch.Tensor,
-        hidden_states: torch.Tensor,
-        history_ids: torch.LongTensor,
-        ages: torch.LongTensor,
-    ) -> torch.Tensor:
-        """The softmax's `log_probs` `(num_states, vocab_size)` and the repeat prior's, by their shares."""
-        share, shares = self.repeat_prior(hidden_states, ages)
-        log_probs = log_probs + share[:, None]
-        return log_probs.scatter(1, history_ids, add_history(log_probs.gather(1, history_ids), history_ids, shares))
-
-    def mixture_loss(
-        self,
-        hidden_states: torch.Tensor,
-        labels: torch.LongTensor,
-        history_ids: torch.LongTensor,
-        ages: torch.LongTensor,
-    ) -> torch.Tensor:
-        """The sum of the cross entropy of what [`~Bert4RecForMaskedLM.mix`] gives, for the labels alone."""
-        losses = self.exact_loss(self.head(hidden_states), labels, reduction="none").float()
-        share, shares = self.repeat_prior(hidden_states, ages)
-        repeated = (shares * (history_ids == labels[:, None])).sum(1)
-        return -torch.logaddexp(share - losses, log_of_shares(repeated)).sum()
-
-    def teacher_lead(
-        self,
-        hidden_states: torch.Tensor,
-        labels: torch.LongTensor,
-        teacher_ids: torch.LongTensor,
-        teacher_probs: torch.FloatTensor,
-    ) -> torch.Tensor:
-        """The sum of what the labels' logits exceed those of the teacher's items by, in its mean."""
-        weight, bias = self.output_weight(), self.decoder.bias
-        teacher_probs = teacher_probs.to(weight.dtype)
-        # Its mean logit is that of its mean embedding: no embedding of each item at each label.
-        mean = nn.functional.embedding_bag(teacher_ids, weight, mode="sum", per_sample_weights=teacher_probs)
-        lead = (hidden_states * (weight[labels] - mean)).sum(1)
-        return (lead + bias[labels] - (bias[teacher_ids] * teacher_probs).sum(1)).sum()
-
-    def draw_items(self, labels: torch.LongTensor) -> dict[str, torch.Tensor]:
-        """`item_ids`, the labels and the negatives that they share, and `log_q`; see `draw_negatives`."""
-        config = self.config
-        counts = self.item_counts.clone() if config.samples_by_counts else torch.ones_like(self.decoder.bias)
-        counts[list(self.special_ids)] = 0
-        item_ids, log_q = draw_negatives(labels, config.num_negatives, config.negative_sampling, counts)
-        return {"item_ids": item_ids, "log_q": log_q}
-
-    def sampled_loss(
-        self, hidden_states: torch.Tensor, item_ids: torch.LongTensor, log_q: torch.Tensor, weight: torch.Tensor
-    ) -> torch.Tensor:
-        """The sum of the loss over states `(num_labels, hidden_size)`; the items are their labels and negatives."""
-        config, num_labels, num_items = self.config, len(hidden_states), self.config.vocab_size - len(self.special_ids)
-        bias = self.decoder.bias[item_ids]
-        if config.loss == "gbce":
-            rate = min(config.num_negatives / (num_items - 1), 1.0)
-            # The best logit of an item that is as likely as any: without it hundreds of steps go into finding it.
-            start = math.log(gbce_beta(rate, config.gbce_t) / config.num_negatives)
-            bias = bias + start - (log_q + math.log(num_items))
-        positive = ((hidden_states * weight[:num_labels]).sum(1) + bias[:num_labels]).float()
-        negative = torch.addmm(bias[num_labels:], hidden_states, weight[num_labels:].T).float()
-        negative = negative.masked_fill(item_ids[:num_labels, None] == item_ids[num_labels:], -torch.inf)
-        if config.loss == "gbce":
-            return gbce_loss(positive, negative, rate, config.gbce_t)
-        return sampled_softmax_loss(positive, negative, log_q[num_labels:])
-
-    @torch.no_grad()
-    def score(
-        self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.Tensor | None = None,
-        user_features: torch.LongTensor | None = None,
-    ) -> torch.Tensor:
-        return self.log_probabilities(*self.next_item_states(input_ids, attention_mask, user_features))
-
-    def log_probabilities(self, hidden_states: torch.Tensor, *history: torch.LongTensor) -> torch.Tensor:
-        """
-        States `(num_states, hidden_size)`, with a repeat prior also the `history_ids` and `ages` of
-        [`~Bert4RecForMaskedLM.mix`], to log-probabilities `(num_states, vocab_size)`; see `score`.
-        """
-        logits = self.project(hidden_states).float()
-        for special_id in self.special_ids:  # a list of them would have to be sent to the device
-            logits[:, special_id] = -torch.inf
-        log_probs = logits.log_softmax(-1)
-        return self.mix(log_probs, hidden_states, *history) if history else log_probs
-
-    def next_item_states(
-        self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.Tensor | None = None,
-        user_features: torch.LongTensor | None = None,
-    ) -> tuple[torch.Tensor, ...]:
-        """
-        What [`~Bert4RecForMaskedLM.log_probabilities`] takes: the encoder's states `(batch_size, hidden_size)` where
-        what comes next is predicted, and what a repeat prior sees there: the whole history.
-        """
-        history = ()
-        if self.repeat_prior is not None:
-            item_ids = self.seen_items(input_ids, attention_mask)
-            ages = positions_from_the_newest(item_ids != self.config.pad_token_id) + 1
-            history = item_ids, ages.masked_fill(~self.are_items(item_ids), 0)
-        input_ids, attention_mask, last = self.add_mask(input_ids, attention_mask)
-        outputs = self.model(input_ids, attention_mask, user_features=user_features, output_positions=last)
-        return outputs[0][:, 0], *history
-
-    def add_mask(
-        self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None
-    ) -> tuple[torch.LongTensor, torch.Tensor, torch.LongTensor]:
-        """
-        The newest items of histories padded on either side, with the MASK after them and moved to the right. If the
-        model is causal, the MASK is before those that are known from their start, and all are moved to the left.
-
-        Returns:
-            Token ids and attention mask, `(batch_size, width)`, and the last column of each row, `(batch_size, 1)`.
-        """
-        if attention_mask is None:
-            attention_mask = input_ids != self.config.pad_token_id
-        width = min(input_ids.shape[1] + 1, self.config.max_position_embeddings)
-        if self.config.is_causal:
-            newest = last = attention_mask.long().sum(1, keepdim=True).clamp(max=width - 1)
-        else:
-            last = input_ids.new_full((len(input_ids), 1), width - 1)
-            newest = last - 1
-        columns = newest - positions_from_the_newest(attention_mask)
-        # Padding and what is too old go to one column more, which is cut off.
-        columns = torch.where(attention_mask.bool() & (columns >= 0), columns, width)
-        masked = input_ids.new_full((len(input_ids), width + 1), self.config.pad_token_id)
-        masked[:, 0 if self.config.is_causal else width - 1] = self.config.mask_token_id
-        masked = masked.scatter(1, columns, input_ids)[:, :width]
-        return masked, (masked != self.config.pad_token_id).long(), last
-
-    @torch.no_grad()
-    def recommend(
-        self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.Tensor | None = None,
-        user_features: torch.LongTensor | None = None,
-        k: int = 10,
-        exclude_seen: bool = False,
-        candidate_ids: torch.LongTensor | None = None,
-        allow_fewer: bool = False,
-    ) -> Bert4RecRecommendationOutput:
-        if self.config.vocab_size <= STREAM_FROM:
-            filters = (k, exclude_seen, candidate_ids, allow_fewer)
-            return super().recommend(input_ids, attention_mask, user_features, *filters)
-        self.check_inputs(input_ids, attention_mask, user_features, candidate_ids)
-        seen_ids = self.seen_items(input_ids, attention_mask) if exclude_seen else None
-        states, *history = self.next_item_states(input_ids, attention_mask, user_features)
-        hidden_states, weight, bias = self.head(states), self.output_weight(), self.decoder.bias
-        # With a repeat prior the order of what is new is the softmax's; the history is added to it.
-        left_out = history[0] if history else seen_ids
-        values, item_ids, normalizer = stream_top_k(
-            hidden_states, weight, bias, k, self.special_ids, left_out, candidate_ids
-        )
-        if history:
-            history_ids, ages = history
-            share, shares = self.repeat_prior(states, ages)
-            values = values + share[:, None]
-            if not exclude_seen:
-                log_probs = (weight[history_ids] @ hidden_states[..., None])[..., 0] + bias[history_ids] - normalizer
-                repeated = add_history(log_probs + share[:, None], history_ids, shares)
-                listed = first_of_each(history_ids, candidate_ids) & (ages > 0)
-                repeated = repeated.masked_fill(~listed, -torch.inf)
-                values = torch.cat([values, repeated], 1)
-                values, places = values.topk(min(k, values.shape[1]))
-                item_ids = torch.cat([item_ids, history_ids], 1).gather(1, places)
-        return as_lists(values, item_ids, k, allow_fewer)
 
 
 __all__ = ["Bert4RecForMaskedLM", "Bert4RecModel", "Bert4RecPreTrainedModel", "Bert4RecRecommendationOutput"]

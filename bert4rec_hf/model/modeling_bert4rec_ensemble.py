@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 from transformers.modeling_outputs import MaskedLMOutput
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
-from .modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel, find_labels
+from .loss_bert4rec import select_targets
+from .modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
 from .processing_bert4rec import Bert4RecProcessor
-from .ranking_bert4rec import RecommendationMixin
+from .recommendation_bert4rec import RecommendationMixin, gather_parameters
 
 
 class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
@@ -155,14 +158,15 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         position_ids: torch.LongTensor | None = None,
         user_features: torch.LongTensor | None = None,
         labels: torch.LongTensor | None = None,
-        num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs,
+        target_positions: torch.LongTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor] | MaskedLMOutput:
         r"""
         The arguments are those of [`Bert4RecForMaskedLM.forward`]. With `labels` there is the mean of the members'
-        losses, by which each of them trains as it would alone; without, `logits` of shape `(batch_size,
-        sequence_length, vocab_size)` are the log-probabilities they agree on, which have no gradient.
+        losses, by which each of them trains as it would alone. In evaluation mode, and without labels, `logits` are
+        the log-probabilities that they agree on, which have no gradient.
         """
+        loss = logits = None
         if labels is not None:
             losses = [
                 member(
@@ -171,17 +175,22 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
                     position_ids,
                     self.features_of(member, user_features),
                     labels=labels,
-                    num_items_in_batch=num_items_in_batch,
+                    target_positions=target_positions,
                     **kwargs,
                 ).loss
                 for member in self.members
             ]
-            return MaskedLMOutput(loss=torch.stack(losses).mean())
-        places = torch.arange(input_ids.numel(), device=input_ids.device)
-        states = self.states_at(places, input_ids, attention_mask, user_features, position_ids=position_ids)
-        return MaskedLMOutput(logits=torch.cat([*self.vote(states)]).view(*input_ids.shape, -1))
+            loss = torch.stack(losses).mean()
+        if labels is None or not self.training:
+            shape = (input_ids if target_positions is None else target_positions).shape
+            states = self.states_at(
+                None, input_ids, attention_mask, user_features, target_positions, position_ids=position_ids
+            )
+            logits = torch.cat([*self.vote(states)]).view(*shape, -1)
+        return MaskedLMOutput(loss=loss, logits=logits)
 
     @torch.no_grad()
+    @gather_parameters
     def score(
         self,
         input_ids: torch.LongTensor,
@@ -208,7 +217,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
 
     def states_at(
         self,
-        places: torch.LongTensor,
+        places: torch.LongTensor | None,
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
@@ -217,14 +226,15 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     ) -> list[tuple[torch.Tensor, ...]]:
         """
         What each member's `log_probabilities` takes at `places` `(num_states,)` of the flattened `positions`
-        `(batch_size, num_positions)`, all by default.
+        `(batch_size, num_positions)`: at all places if `None`, of all positions by default.
         """
         states = []
         for member in self.members:
             features = self.features_of(member, user_features)
             state = member.model(input_ids, attention_mask, position_ids, features, output_positions=positions)[0]
-            history = member.histories_at(places, input_ids, attention_mask, positions)
-            states.append((state.flatten(0, 1)[places], *history))
+            history = member.histories_at(input_ids, attention_mask, positions, places)
+            state = state.flatten(0, 1)
+            states.append((state if places is None else state[places], *history))
         return states
 
     @torch.no_grad()
@@ -236,13 +246,13 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         user_features: torch.LongTensor | None = None,
         num_items: int = 100,
         temperature: float = 1.0,
-        label_positions: torch.LongTensor | None = None,
+        target_positions: torch.LongTensor | None = None,
     ) -> tuple[torch.LongTensor, torch.FloatTensor]:
         """
-        The `teacher_ids` and `teacher_probs` of [`Bert4RecForMaskedLM.forward`], both `(num_labels, num_items)`: the
-        items that the ensemble deems most likely at each labelled position, and their probabilities among each other.
+        For a student: the items that the ensemble deems most likely at each label, and their probabilities among each
+        other, both `(num_labels, num_items)`, row by row.
         """
-        positions, places, _ = find_labels(labels, label_positions)
+        positions, places, _ = select_targets(labels, target_positions)
         states = self.states_at(places, input_ids, attention_mask, user_features, positions)
         num_items = min(num_items, self.config.vocab_size - 3)
         top = [voted.topk(num_items) for voted in self.vote(states, 1_000_000)]

@@ -4,16 +4,23 @@
 import hashlib
 import json
 import os
-import unicodedata
-from collections.abc import Iterable
 from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
-from transformers.utils import cached_file, logging
+from transformers.utils import CONFIG_NAME, cached_file, logging
+
+from .vocabulary_bert4rec import (
+    NUM_SPECIAL_TOKENS,
+    check_vocabulary,
+    feature_table,
+    grow_vocabulary,
+    merge_checkpoints,
+    normalize_value,
+    raw_values,
+)
 
 
 if TYPE_CHECKING:
@@ -22,88 +29,6 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 VOCABULARY_NAME = "vocabulary.json"
-NUM_SPECIAL_TOKENS = 3  # PAD, MASK, UNK
-
-
-def normalize_value(value) -> str:
-    """
-    A feature value as its vocabulary holds it: one Unicode form, no white space ("노래 율동" is "노래율동"), whole
-    numbers without ".0"; "" for what means "missing".
-    """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = "".join(unicodedata.normalize("NFC", "" if value is None else str(value)).split())
-    if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
-        text = text[:-2]
-    return "" if text.lower() in ("nan", "none", "null", "unknown", "<na>") else text
-
-
-def _add_values(values: list[str], rows: list) -> tuple[list[str], list[list[int]]]:
-    """`values` with those of `rows` that are new after them, and the distinct value ids of each row."""
-    ids = {value: i for i, value in enumerate(values, start=1)}
-    rows = [row if isinstance(row, Iterable) and not isinstance(row, str) else [row] for row in rows]
-    rows = [dict.fromkeys(filter(None, map(normalize_value, row))) for row in rows]
-    rows = [[ids.setdefault(value, len(ids) + 1) for value in row] for row in rows]
-    return list(ids), rows
-
-
-def _check_vocabulary(vocabulary: dict):
-    """Raises `ValueError` for what is no vocabulary: the file may hold anything, and a wrong id would go unnoticed."""
-
-    def check(holds: bool, what: str):
-        if not holds:
-            raise ValueError(f"the vocabulary cannot be used: {what}.")
-
-    def types(values: list) -> set[type]:
-        return {*map(type, values)} if isinstance(values, list) else {object}
-
-    optional = ("titles", "item_features", "item_feature_values", "user_features")
-    check(
-        isinstance(vocabulary, dict) and {"item_ids"} <= set(vocabulary) <= {"item_ids", *optional},
-        f"it must be item_ids and perhaps {', '.join(optional)}",
-    )
-    item_ids, titles = vocabulary["item_ids"], vocabulary.get("titles")
-    check(types(item_ids) in (set(), {int}, {str}), "item_ids must be all integers or all strings")
-    check(len({*item_ids}) == len(item_ids), "item_ids holds an id twice")
-    if types(item_ids) == {int}:
-        check(
-            -(2**63) <= min(item_ids) <= max(item_ids) < 2**63, "item_ids holds a number beyond 64 bits; use strings"
-        )
-    check(
-        titles is None or types(titles) <= {str, type(None)} and len(titles) == len(item_ids),
-        f"titles must be {len(item_ids)} strings or nulls, one for each item",
-    )
-    for kind, settings in (("item_features", {"name", "max_values", "values"}), ("user_features", {"name", "values"})):
-        features = vocabulary.get(kind, [])
-        check(types(features) <= {dict}, f"{kind} must be a list of objects")
-        for feature in features:
-            check(set(feature) == settings, f"{kind} must have {', '.join(sorted(settings))} each")
-            values = feature["values"]
-            check(types([feature["name"]]) | types(values) == {str} or values == [], f"{kind} must hold strings")
-            check(len({*values}) == len(values), f"{feature['name']} has a value twice")
-        check(len({feature["name"] for feature in features}) == len(features), f"{kind} has a name twice")
-    features, tables = vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])
-    check(types(tables) <= {list} and len(tables) == len(features), "item_feature_values do not fit item_features")
-    for feature, rows in zip(features, tables):
-        name, max_values, num_values = feature["name"], feature["max_values"], len(feature["values"])
-        check(types(rows) <= {list} and len(rows) == len(item_ids), f"{name} must have a list of values for each item")
-        ids = [*chain.from_iterable(rows)]
-        check(
-            types(ids) <= {int} and 1 <= min(ids, default=1) <= max(ids, default=1) <= max(num_values, 1),
-            f"the values of {name} must be from 1 to {num_values}",
-        )
-        most = max(map(len, rows), default=0)
-        check(
-            type(max_values) is int and max(most, 1) <= max_values,
-            f"max_values of {name} is {max_values!r}, an item has {most}",
-        )
-    features = [*features, *vocabulary.get("user_features", [])]
-    texts = [item_ids if types(item_ids) == {str} else [], filter(None, titles or [])]
-    texts += [[feature["name"], *feature["values"]] for feature in features]
-    try:
-        "".join(chain.from_iterable(texts)).encode()
-    except UnicodeEncodeError:
-        check(False, "it holds half a character (a lone surrogate), which no file can")
 
 
 class Bert4RecProcessor(ProcessorMixin):
@@ -125,6 +50,9 @@ class Bert4RecProcessor(ProcessorMixin):
             The columns and filters that the log was read with.
         split (`dict`, *optional*):
             The split it was trained under.
+        is_causal (`bool`, *optional*, defaults to `False`):
+            The objective of the model that it goes with, for who makes batches for that. It is read from the config
+            beside the processor and not saved; `None` for an ensemble of both kinds.
     """
 
     model_input_names = ["input_ids", "attention_mask", "user_features"]
@@ -133,7 +61,7 @@ class Bert4RecProcessor(ProcessorMixin):
     padding_side = "left"
     _auto_class = "AutoProcessor"
 
-    def __init__(self, vocabulary=None, unknown_items="skip", data=None, split=None):
+    def __init__(self, vocabulary=None, unknown_items="skip", data=None, split=None, is_causal=False):
         super().__init__()
         if unknown_items not in ("skip", "unk", "error"):
             raise ValueError(f"unknown_items is {unknown_items!r}; it must be 'skip', 'unk' or 'error'.")
@@ -144,6 +72,7 @@ class Bert4RecProcessor(ProcessorMixin):
         self.unknown_items = unknown_items
         self.data = data
         self.split = split
+        self.is_causal = is_causal
 
     @classmethod
     def from_checkpoints(cls, names: list[str], **kwargs) -> "Bert4RecProcessor":
@@ -161,44 +90,7 @@ class Bert4RecProcessor(ProcessorMixin):
         Raises:
             `ValueError`: if items, splits, rules for reading, or the values of a user feature differ.
         """
-        (first_name, first), *others = processors.items()
-        vocabulary, data = {**first.vocabulary}, {**(first.data or {})}
-        features = {kind: first._features(kind) for kind in ("item_features", "user_features")}
-        for name, other in others:
-            if other.vocabulary["item_ids"] != vocabulary["item_ids"]:
-                raise ValueError(f"{name} has other items than {first_name}; the members of an ensemble share them.")
-            for what in ("split", "unknown_items"):
-                if getattr(other, what) != getattr(first, what):
-                    raise ValueError(
-                        f"{name} has {what} {getattr(other, what)}, {first_name} {getattr(first, what)}; the members "
-                        "of an ensemble share it."
-                    )
-            if vocabulary.get("titles") is None and other.vocabulary.get("titles") is not None:
-                vocabulary["titles"] = other.vocabulary["titles"]
-            for kind, known in features.items():
-                for feature, (values, table) in other._features(kind).items():
-                    if known.setdefault(feature, (values, table))[0] != values and kind == "user_features":
-                        raise ValueError(f"{name} has other values of {feature} than the members before it.")
-            for rule, value in (other.data or {}).items():
-                known = data.setdefault(rule, value)
-                if isinstance(value, list):
-                    data[rule] = list(dict.fromkeys(known + value))
-                elif known == "none":
-                    data[rule] = value
-                elif value not in (known, "none") and not rule.startswith("keyword_"):  # its own item features
-                    raise ValueError(f"{name} read its data with {rule} {value}, the members before it with {known}.")
-        for kind, known in features.items():
-            if known:
-                vocabulary[kind] = [values for values, _ in known.values()]
-        if features["item_features"]:
-            vocabulary["item_feature_values"] = [table for _, table in features["item_features"].values()]
-        return cls(vocabulary, first.unknown_items, data or None, first.split)
-
-    def _features(self, kind: str) -> dict[str, tuple[dict, list | None]]:
-        """By name the features of a kind, and the items' value ids."""
-        features = self.vocabulary.get(kind, [])
-        tables = self.vocabulary.get("item_feature_values", []) if kind == "item_features" else [None] * len(features)
-        return {feature["name"]: (feature, table) for feature, table in zip(features, tables)}
+        return cls(**merge_checkpoints(processors))
 
     def set_vocabulary(self, vocabulary: dict):
         """
@@ -207,7 +99,7 @@ class Bert4RecProcessor(ProcessorMixin):
         Raises:
             `ValueError`: if its parts do not fit together; the one that was there stays.
         """
-        _check_vocabulary(vocabulary)
+        check_vocabulary(vocabulary)
         self.vocabulary = vocabulary
         for name in ("_token_ids", "_user_value_ids"):
             self.__dict__.pop(name, None)
@@ -372,17 +264,7 @@ class Bert4RecProcessor(ProcessorMixin):
 
     def catalogue(self) -> dict:
         """The vocabulary in raw values: the arguments of [`~Bert4RecProcessor.add_items`] of another processor."""
-        vocabulary = self.vocabulary
-        item_features = zip(vocabulary.get("item_features", []), vocabulary.get("item_feature_values", []))
-        return {
-            "item_ids": vocabulary["item_ids"],
-            "titles": vocabulary.get("titles"),
-            "item_features": {
-                feature["name"]: [[feature["values"][i - 1] for i in ids] for ids in rows]
-                for feature, rows in item_features
-            },
-            "user_features": {feature["name"]: feature["values"] for feature in vocabulary.get("user_features", [])},
-        }
+        return raw_values(self.vocabulary)
 
     def add_items(
         self,
@@ -413,60 +295,17 @@ class Bert4RecProcessor(ProcessorMixin):
             `ValueError`: for ids of another type, for features that the vocabulary does not have, or for columns that
             are not as long as `item_ids`. The vocabulary is as before then.
         """
-        vocabulary = self.vocabulary
-        item_ids = [item.item() if isinstance(item, np.generic) else item for item in item_ids]
-        columns = {"titles": titles, **(item_features or {})}
-        for name, column in columns.items():
-            if column is not None and len(column) != len(item_ids):
-                raise ValueError(f"there are {len(item_ids)} items and {len(column)} {name}.")
-        known_type = type(next(iter(self._token_ids), item_ids[0] if item_ids else None))
-        first = {}  # place of each id that is new
-        for row, item in enumerate(item_ids):
-            if type(item) is not known_type:
-                raise ValueError(
-                    f"item id {item!r} is a {type(item).__name__}, the vocabulary holds ids of type "
-                    f"{known_type.__name__}."
-                )
-            if item not in self._token_ids:
-                first.setdefault(item, row)
-        rows = list(first.values())
-        new = {"item_ids": vocabulary["item_ids"] + list(first)}
-        if titles is not None or vocabulary.get("titles") is not None:
-            new["titles"] = list(vocabulary.get("titles") or [None] * len(vocabulary["item_ids"]))
-            titles = [None] * len(item_ids) if titles is None else list(titles)
-            new["titles"] += [str(titles[row]) if isinstance(titles[row], (str, int)) else None for row in rows]
-        for kind, given in (("item_features", item_features or {}), ("user_features", user_features or {})):
-            names = [feature["name"] for feature in vocabulary.get(kind, [])]
-            if strange := sorted(set(given) - set(names)):
-                raise ValueError(f"{', '.join(strange)}: none of the vocabulary's {kind} ({', '.join(names)}).")
-        new["item_features"], new["item_feature_values"] = [], []
-        for feature, values in zip(vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])):
-            column = list((item_features or {}).get(feature["name"], [None] * len(item_ids)))
-            names, ids = _add_values(feature["values"], [column[row] for row in rows])
-            max_values = max([feature["max_values"], *map(len, ids)])
-            new["item_features"].append({**feature, "values": names, "max_values": max_values})
-            new["item_feature_values"].append(values + ids)
-        new["user_features"] = [
-            {**feature, "values": _add_values(feature["values"], [(user_features or {}).get(feature["name"], [])])[0]}
-            for feature in vocabulary.get("user_features", [])
-        ]
-        self.set_vocabulary({**vocabulary, **new})
-        return list(first)
+        vocabulary, added = grow_vocabulary(self.vocabulary, item_ids, titles, item_features, user_features)
+        self.set_vocabulary(vocabulary)
+        return added
 
     def item_features(self) -> np.ndarray:
         """Value ids for [`Bert4RecModel.set_item_features`]: int32 `(vocab_size, sum of max_values)`, 0 is padding."""
-        features = self.vocabulary.get("item_features", [])
-        tables = [np.zeros((self.vocab_size, feature["max_values"]), dtype=np.int32) for feature in features]
-        for table, rows in zip(tables, self.vocabulary.get("item_feature_values", [])):
-            lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-            row = np.repeat(np.arange(len(rows)) + NUM_SPECIAL_TOKENS, lengths)
-            column = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            table[row, column] = np.fromiter((value for values in rows for value in values), np.int32, len(row))
-        return np.concatenate(tables, axis=1) if tables else np.zeros((self.vocab_size, 0), dtype=np.int32)
+        return feature_table(self.vocabulary)
 
     def to_dict(self) -> dict:
-        # The vocabulary has a file of its own; `processor_config.json` stays readable.
-        return {name: value for name, value in super().to_dict().items() if name != "vocabulary"}
+        # The vocabulary has a file of its own; `processor_config.json` stays readable. The objective is the config's.
+        return {name: value for name, value in super().to_dict().items() if name not in ("vocabulary", "is_causal")}
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
         os.makedirs(save_directory, exist_ok=True)
@@ -484,7 +323,21 @@ class Bert4RecProcessor(ProcessorMixin):
         processor_dict, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
         with open(cached_file(pretrained_model_name_or_path, VOCABULARY_NAME, **hub_kwargs), encoding="utf-8") as file:
             processor_dict["vocabulary"] = json.load(file)
+        quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
+        config_file = cached_file(pretrained_model_name_or_path, CONFIG_NAME, **hub_kwargs, **quiet)
+        processor_dict["is_causal"] = config_file is not None and _objective_of(config_file)
         return processor_dict, kwargs
+
+
+def _objective_of(config_file: str) -> bool | None:
+    """Whether a model is causal; `None` for an ensemble of both kinds. A file that is no config says nothing."""
+    try:
+        with open(config_file, encoding="utf-8") as file:
+            config = json.load(file)
+        objectives = {bool(member.get("is_causal")) for member in config.get("members") or [config]}
+    except (ValueError, AttributeError, TypeError):
+        return False
+    return objectives.pop() if len(objectives) == 1 else None
 
 
 __all__ = ["Bert4RecProcessor"]

@@ -1,11 +1,15 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""From scores to lists: filters and top-k, of catalogues of any size."""
+"""One top-k with its filters, over all scores at once or streamed, for catalogues of any size."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from transformers.modeling_outputs import ModelOutput
+
+from .layers_bert4rec import add_history
 
 
 @dataclass
@@ -24,150 +28,73 @@ class Bert4RecRecommendationOutput(ModelOutput):
     scores: torch.FloatTensor | None = None
 
 
-class RecommendationMixin:
-    """What every recommender does, by its `score`."""
+class Projection(NamedTuple):
+    """
+    Scores that need not exist all at once: the log of the softmax of `states @ weight.T + bias`.
 
-    def score(
-        self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.Tensor | None = None,
-        user_features: torch.LongTensor | None = None,
-    ) -> torch.Tensor:
-        """
-        Scores every item as the next one of each history, by the state of a MASK appended to it.
+    Args:
+        states (`torch.Tensor` of shape `(batch_size, hidden_size)`): what is projected.
+        weight, bias (`torch.Tensor` of shape `(vocab_size, hidden_size)` and `(vocab_size,)`): the output layer.
+        special_ids (`tuple[int]`): ids that are no items.
+    """
 
-        Args:
-            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
-                Whole histories, oldest item first, of any length (0 too); the encoder sees the last
-                `max_position_embeddings - 1` items.
-            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
-                0 for padding; by default PAD is padding.
-            user_features (`torch.LongTensor` of shape `(batch_size, num_user_features)`, *optional*):
-                Value ids of the user's features.
-
-        Returns:
-            `torch.FloatTensor` of shape `(batch_size, vocab_size)`: log-probabilities over the recommendable items,
-            `-inf` for PAD, MASK and UNK.
-        """
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def recommend(
-        self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.Tensor | None = None,
-        user_features: torch.LongTensor | None = None,
-        k: int = 10,
-        exclude_seen: bool = False,
-        candidate_ids: torch.LongTensor | None = None,
-        allow_fewer: bool = False,
-    ) -> Bert4RecRecommendationOutput:
-        """
-        Recommends the `k` best next items of each history. Items of the history may come again unless `exclude_seen`.
-
-        Args:
-            input_ids, attention_mask, user_features:
-                As for [`~RecommendationMixin.score`].
-            k (`int`, *optional*, defaults to 10):
-                Number of items.
-            exclude_seen (`bool`, *optional*, defaults to `False`):
-                Leave out every item of the whole history.
-            candidate_ids (`torch.LongTensor`, *optional*):
-                Recommend among these items only; shape `(num_candidates,)` or `(batch_size, num_candidates)`.
-            allow_fewer (`bool`, *optional*, defaults to `False`):
-                Where fewer than `k` items can be recommended, end a list with PAD, of score `-inf`.
-
-        Raises:
-            `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended, or for ids that the
-            model does not have.
-        """
-        self.check_inputs(input_ids, attention_mask, user_features, candidate_ids)
-        seen_ids = self.seen_items(input_ids, attention_mask)
-        scores = self.score(input_ids, attention_mask, user_features)
-        return rank_items(scores, seen_ids, k, exclude_seen, candidate_ids, allow_fewer)
-
-    def check_inputs(
-        self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.Tensor | None = None,
-        user_features: torch.LongTensor | None = None,
-        candidate_ids: torch.LongTensor | None = None,
-    ):
-        """Raises `ValueError` for what [`~RecommendationMixin.recommend`] cannot take; a GPU would end the process."""
-        _check_ids("input_ids", input_ids, (2,), self.config.vocab_size)
-        if not len(input_ids):
-            raise ValueError("input_ids has no rows; there is nobody to recommend to.")
-        if attention_mask is not None and attention_mask.shape != input_ids.shape:
-            raise ValueError(
-                f"attention_mask has shape {tuple(attention_mask.shape)}, input_ids {tuple(input_ids.shape)}."
-            )
-        if candidate_ids is not None:
-            _check_ids("candidate_ids", candidate_ids, (1, 2), self.config.vocab_size)
-        if user_features is not None:
-            names = [feature["name"] for feature in self.config.user_features]
-            _check_ids("user_features", user_features, (2,))
-            if user_features.shape != (len(input_ids), len(names)):
-                raise ValueError(
-                    f"user_features has shape {tuple(user_features.shape)}; {len(input_ids)} users have "
-                    f"{len(names)} user features each ({', '.join(names)})."
-                )
-            for feature, values in zip(self.config.user_features, user_features.unbind(1)):
-                _check_ids(f"user feature {feature['name']!r}", values, (1,), feature["num_values"])
-
-    def seen_items(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.LongTensor:
-        """`input_ids` with PAD where `attention_mask` says that there is nothing."""
-        if attention_mask is None:
-            return input_ids
-        return input_ids.masked_fill(attention_mask == 0, self.config.pad_token_id)
+    states: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+    special_ids: tuple[int, ...] = ()
 
 
-def _check_ids(name: str, ids: torch.Tensor, dimensions: tuple[int, ...], end: int | None = None):
-    """Raises `ValueError` for what is no tensor of ids below `end`."""
-    if not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int64, torch.int32) or ids.ndim not in dimensions:
-        what = f"{ids.ndim}-d {ids.dtype}" if isinstance(ids, torch.Tensor) else type(ids).__name__
-        shapes = " or ".join(f"{number}-d" for number in dimensions)
-        raise ValueError(f"{name} must be a {shapes} tensor of integers, not {what}.")
-    if end is not None and (outside := (ids < 0) | (ids >= end)).any():
-        raise ValueError(f"{name} has the id {int(ids[outside][0])}; the model's are from 0 to {end - 1}.")
+class Mixture(NamedTuple):
+    """
+    A [`Projection`] mixed with the user's own history by a repeat prior.
+
+    Args:
+        projection ([`Projection`]): the softmax over all items.
+        share (`torch.Tensor` of shape `(batch_size,)`): log of the softmax's share.
+        history_ids, shares (`torch.Tensor` of shape `(batch_size, num_events)`): the events and their shares.
+        ages (`torch.LongTensor` of shape `(batch_size, num_events)`): 0 for what is no event.
+    """
+
+    projection: Projection
+    share: torch.Tensor
+    shares: torch.Tensor
+    history_ids: torch.LongTensor
+    ages: torch.LongTensor
 
 
 def rank_items(
-    scores: torch.Tensor,
-    input_ids: torch.LongTensor,
+    scores: torch.Tensor | Projection | Mixture,
+    seen_ids: torch.LongTensor,
     k: int = 10,
     exclude_seen: bool = False,
     candidate_ids: torch.LongTensor | None = None,
+    exclude_ids: torch.LongTensor | None = None,
     allow_fewer: bool = False,
+    top_k: Callable | None = None,
 ) -> Bert4RecRecommendationOutput:
     """
     The filters and the top-k that every ranking shares.
 
     Args:
-        scores (`torch.Tensor` of shape `(batch_size, vocab_size)`):
+        scores (`torch.Tensor` of shape `(batch_size, vocab_size)`, or what `top_k` takes):
             Higher is better; `-inf` where an item cannot be recommended.
-        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+        seen_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
             The whole histories, PAD where there is nothing.
-        k (`int`, *optional*, defaults to 10):
-            Number of items a list holds.
-        exclude_seen (`bool`, *optional*, defaults to `False`):
-            Leave out the items of `input_ids`.
-        candidate_ids (`torch.LongTensor` of shape `(num_candidates,)` or `(batch_size, num_candidates)`, *optional*):
-            Recommend nothing else; PAD is ignored.
-        allow_fewer (`bool`, *optional*, defaults to `False`):
-            Where fewer than `k` items can be recommended, end a list with PAD, of score `-inf`, instead of raising.
+        k, exclude_seen, candidate_ids, exclude_ids, allow_fewer (*optional*):
+            As for [`~RecommendationMixin.recommend`].
+        top_k (`Callable`, *optional*, defaults to [`dense_top_k`]):
+            [`dense_top_k`], [`stream_top_k`] or [`stream_mixture_top_k`].
 
     Raises:
         `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended to a row.
     """
     if k < 1:
         raise ValueError(f"k is {k}; it must be at least 1.")
-    if exclude_seen:
-        scores = scores.scatter(1, input_ids, -torch.inf)
-    if candidate_ids is not None:
-        candidate_ids = candidate_ids.expand(len(scores), -1)
-        allowed = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, candidate_ids, True)
-        scores = scores.masked_fill(~allowed, -torch.inf)
-    return as_lists(*scores.topk(min(k, scores.shape[1])), k, allow_fewer)
+    excluded = [] if exclude_ids is None else [exclude_ids.long().expand(len(seen_ids), -1)]
+    excluded += [seen_ids] if exclude_seen else []
+    excluded_ids = torch.cat(excluded, dim=1) if excluded else None
+    candidate_ids = None if candidate_ids is None else candidate_ids.long().expand(len(seen_ids), -1)
+    return as_lists(*(top_k or dense_top_k)(scores, k, excluded_ids, candidate_ids), k, allow_fewer)
 
 
 def as_lists(
@@ -183,64 +110,97 @@ def as_lists(
     return Bert4RecRecommendationOutput(item_ids=item_ids.masked_fill(nothing, 0), scores=values)
 
 
-@torch.no_grad()
-def stream_top_k(
-    states: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    k: int = 10,
-    never: tuple[int, ...] = (),
-    seen_ids: torch.LongTensor | None = None,
-    candidate_ids: torch.LongTensor | None = None,
-    normalize: bool = True,
-    chunk_size: int = 4096,
-    group_size: int = 64,
-) -> tuple[torch.Tensor, torch.LongTensor, torch.Tensor]:
+class ItemFilter:
     """
-    The top-k of `states @ weight.T + bias`, of which never more than a chunk exists: of each group of items only the
-    greatest logit is kept, and the `k` best groups, in which the `k` best items are, are multiplied out again.
+    Which items a row's list may have: all but `excluded_ids` or, of those, `candidate_ids` only.
 
     Args:
-        states (`torch.Tensor` of shape `(batch_size, hidden_size)`):
-            What is projected.
-        weight, bias (`torch.Tensor` of shape `(vocab_size, hidden_size)` and `(vocab_size,)`):
-            The output layer.
-        k (`int`, *optional*, defaults to 10):
-            Length of the lists, where there are so many items.
-        never (`tuple[int]`, *optional*):
-            Ids that are no items.
-        seen_ids (`torch.LongTensor` of shape `(batch_size, num_seen)`, *optional*):
-            Items to leave out of a row's list.
-        candidate_ids (`torch.LongTensor` of shape `(num_candidates,)` or `(batch_size, num_candidates)`, *optional*):
-            The only items of a row's list.
-        normalize (`bool`, *optional*, defaults to `True`):
-            Give log-probabilities among all items, listed or not, instead of logits.
-        chunk_size, group_size (`int`, *optional*, default to 4096 and 64):
-            Items that are projected at once, few enough to stay in a cache, a multiple of the items of a group.
+        excluded_ids, candidate_ids (`torch.LongTensor` of shape `(batch_size, num_ids)`, *optional*): token ids.
+        chunks (`range`): where each chunk of the catalogue starts.
+    """
+
+    def __init__(
+        self, excluded_ids: torch.LongTensor | None, candidate_ids: torch.LongTensor | None, chunks: range = range(1)
+    ):
+        self.excluded_ids, self.candidate_ids = excluded_ids, candidate_ids
+        self.excluded, self.candidates = _places(excluded_ids, chunks), _places(candidate_ids, chunks)
+
+    def mask_(self, scores: torch.Tensor, chunk: int = 0) -> torch.Tensor:
+        """Scores `(batch_size, items of the chunk)` with `-inf` for what is filtered out; changes them in place."""
+        if self.candidates is not None:
+            places = self.candidates[chunk]
+            scores = torch.full_like(scores, -torch.inf).index_put_(places, scores[places])
+        if self.excluded is not None:
+            scores[self.excluded[chunk]] = -torch.inf
+        return scores
+
+    def forbids(self, item_ids: torch.LongTensor) -> torch.BoolTensor:
+        """Which of `item_ids` `(batch_size, any)` are filtered out."""
+        forbidden = torch.zeros_like(item_ids, dtype=torch.bool)
+        if self.excluded_ids is not None:
+            forbidden |= _contains(self.excluded_ids, item_ids)
+        if self.candidate_ids is not None:
+            forbidden |= ~_contains(self.candidate_ids, item_ids)
+        return forbidden
+
+
+def dense_top_k(
+    scores: torch.Tensor,
+    k: int,
+    excluded_ids: torch.LongTensor | None = None,
+    candidate_ids: torch.LongTensor | None = None,
+) -> tuple[torch.Tensor, torch.LongTensor]:
+    """
+    The top-k of scores that are all there.
+
+    Args:
+        scores (`torch.Tensor` of shape `(batch_size, vocab_size)`): higher is better.
+        k (`int`): length of the lists, where there are so many items.
+        excluded_ids, candidate_ids (`torch.LongTensor` of shape `(batch_size, num_ids)`, *optional*):
+            As for [`ItemFilter`].
 
     Returns:
-        `tuple[torch.Tensor, torch.LongTensor, torch.Tensor]`: values and item ids, both `(batch_size, k)`, best first;
-        `-inf` where nothing is left. Last what was subtracted of the logits, `(batch_size, 1)`.
-
-    Raises:
-        `ValueError`: if `k` is below 1.
+        `tuple[torch.Tensor, torch.LongTensor]`: scores and token ids, both `(batch_size, k)`, best first; `-inf` where
+        nothing is left.
     """
-    if k < 1:
-        raise ValueError(f"k is {k}; it must be at least 1.")
-    seen, candidates = (None if ids is None else ids.expand(len(states), -1) for ids in (seen_ids, candidate_ids))
-    starts = range(0, len(weight), chunk_size)
-    seen_places, candidate_places = (_places(ids, starts) for ids in (seen, candidates))
+    if excluded_ids is not None or candidate_ids is not None:
+        scores = ItemFilter(excluded_ids, candidate_ids).mask_(scores if candidate_ids is not None else scores.clone())
+    return scores.topk(min(k, scores.shape[1]))
+
+
+def stream_top_k(
+    scores: Projection,
+    k: int,
+    excluded_ids: torch.LongTensor | None = None,
+    candidate_ids: torch.LongTensor | None = None,
+    chunk_size: int = 4096,
+    group_size: int = 64,
+) -> tuple[torch.Tensor, torch.LongTensor]:
+    """
+    As [`dense_top_k`] of scores of which never more than a chunk exists: of each group of items only the greatest
+    logit is kept, and the `k` best groups, in which the `k` best items are, are multiplied out again.
+
+    Args:
+        scores ([`Projection`]):
+            The states and the output layer.
+        chunk_size, group_size (`int`, *optional*, default to 4096 and 64):
+            Items that are projected at once, few enough to stay in a cache, a multiple of the items of a group.
+    """
+    values, item_ids, _ = _stream(scores, k, excluded_ids, candidate_ids, chunk_size, group_size)
+    return values, item_ids
+
+
+def _stream(scores, k, excluded_ids, candidate_ids, chunk_size=4096, group_size=64):
+    """[`stream_top_k`], and what was subtracted of the logits, `(batch_size, 1)`."""
+    states, weight, bias, special_ids = scores
+    chunks = range(0, len(weight), chunk_size)
+    filters = ItemFilter(excluded_ids, candidate_ids, chunks)
     normalizers, maxima, firsts, strides = [], [], [], []
-    for chunk, start in enumerate(starts):
+    for chunk, start in enumerate(chunks):
         logits = torch.addmm(bias[start : start + chunk_size], states, weight[start : start + chunk_size].T).float()
-        logits[:, [item - start for item in never if start <= item < start + chunk_size]] = -torch.inf
-        if normalize:
-            normalizers.append(logits.logsumexp(1))
-        if candidates is not None:
-            places = candidate_places[chunk]
-            logits = torch.full_like(logits, -torch.inf).index_put_(places, logits[places])
-        if seen is not None:
-            logits[seen_places[chunk]] = -torch.inf
+        logits[:, [item - start for item in special_ids if start <= item < start + chunk_size]] = -torch.inf
+        normalizers.append(logits.logsumexp(1))
+        logits = filters.mask_(logits, chunk)
         # A group is every num_groups-th item of the chunk: the maxima of whole rows at once are quick.
         num_groups = -(-logits.shape[1] // group_size)
         padding = num_groups * group_size - logits.shape[1]
@@ -253,59 +213,54 @@ def stream_top_k(
     groups = maxima.topk(min(k, maxima.shape[1])).indices
     item_ids = firsts[groups][..., None] + strides[groups][..., None] * torch.arange(group_size, device=states.device)
     item_ids = item_ids.flatten(1)
-    left_out = (item_ids >= len(weight)) | torch.isin(item_ids, item_ids.new_tensor(never))
+    left_out = (item_ids >= len(weight)) | torch.isin(item_ids, item_ids.new_tensor(special_ids))
     item_ids = item_ids.clamp(max=len(weight) - 1)
-    if seen is not None:
-        left_out |= _contains(seen, item_ids)
-    if candidates is not None:
-        left_out |= ~_contains(candidates, item_ids)
+    left_out |= filters.forbids(item_ids)
     rows = max(1, 2**24 // (item_ids.shape[1] * states.shape[1]))  # 64 MB of item embeddings
     pairs = zip(item_ids.split(rows), states.split(rows))
     logits = torch.cat([torch.bmm(weight[ids], state[..., None])[..., 0] + bias[ids] for ids, state in pairs]).float()
     values, places = logits.masked_fill(left_out, -torch.inf).topk(min(k, len(weight), item_ids.shape[1]))
-    normalizer = (
-        torch.stack(normalizers, 1).logsumexp(1, keepdim=True) if normalize else values.new_zeros(len(values), 1)
-    )
+    normalizer = torch.stack(normalizers, 1).logsumexp(1, keepdim=True)
     return values - normalizer, item_ids.gather(1, places), normalizer
 
 
-def add_history(log_probs: torch.Tensor, item_ids: torch.LongTensor, shares: torch.Tensor) -> torch.Tensor:
-    """
-    Adds to what a softmax gives the items of a history the shares of all events of the same item.
-
-    Args:
-        log_probs (`torch.Tensor` of shape `(num_states, num_events)`): of the item of each event.
-        item_ids, shares (`torch.Tensor` of shape `(num_states, num_events)`): the events.
-    """
-    rows = torch.arange(len(item_ids), device=item_ids.device)[:, None]
-    keys, places = (
-        (rows * (item_ids.max() + 1 if item_ids.numel() else 1) + item_ids).flatten().unique(return_inverse=True)
-    )
-    shares = shares.new_zeros(len(keys)).index_add_(0, places, shares.flatten())[places].view_as(shares)
-    return torch.logaddexp(log_probs, log_of_shares(shares))
-
-
-def log_of_shares(shares: torch.Tensor) -> torch.Tensor:
-    """The logarithm, whose gradient is 0 and not NaN where a share is 0."""
-    return torch.where(shares > 0, shares, 1.0).log().masked_fill(shares <= 0, -torch.inf)
+def stream_mixture_top_k(
+    scores: Mixture,
+    k: int,
+    excluded_ids: torch.LongTensor | None = None,
+    candidate_ids: torch.LongTensor | None = None,
+) -> tuple[torch.Tensor, torch.LongTensor]:
+    """As [`stream_top_k`] of a [`Mixture`]: what is new keeps the softmax's order, and the history is added to it."""
+    (states, weight, bias, _), share, shares, history_ids, ages = scores
+    left_out = history_ids if excluded_ids is None else torch.cat([history_ids, excluded_ids], dim=1)
+    values, item_ids, normalizer = _stream(scores.projection, k, left_out, candidate_ids)
+    log_probs = (weight[history_ids] @ states[..., None])[..., 0] + bias[history_ids] - normalizer
+    repeated = add_history(log_probs + share[:, None], history_ids, shares)
+    listed = _first_of_each(history_ids) & (ages > 0) & ~ItemFilter(excluded_ids, candidate_ids).forbids(history_ids)
+    repeated = repeated.masked_fill(~listed, -torch.inf)
+    values = torch.cat([values + share[:, None], repeated], dim=1)
+    values, places = values.topk(min(k, len(weight)))
+    return values, torch.cat([item_ids, history_ids], dim=1).gather(1, places)
 
 
-def first_of_each(item_ids: torch.LongTensor, candidate_ids: torch.LongTensor | None = None) -> torch.BoolTensor:
-    """Where in `(batch_size, num_events)` an item, if it is a candidate, is the first of its row."""
+def _first_of_each(item_ids: torch.LongTensor) -> torch.BoolTensor:
+    """Where in `(batch_size, num_events)` an item is the first of its row."""
     items, order = item_ids.sort(dim=1, stable=True)
     first = nn.functional.pad(items[:, 1:] != items[:, :-1], (1, 0), value=True)[:, : items.shape[1]]
-    first = torch.zeros_like(first).scatter(1, order, first)
-    return first if candidate_ids is None else first & _contains(candidate_ids.expand(len(item_ids), -1), item_ids)
+    return torch.zeros_like(first).scatter(1, order, first)
 
 
-def _places(ids: torch.LongTensor | None, starts: range) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
+def _places(ids: torch.LongTensor | None, chunks: range) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
     """For each chunk of items that starts there the rows and the columns of those among `ids` `(batch_size, any)`."""
     if ids is None:
         return None
+    if len(chunks) == 1:
+        rows = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)
+        return [(rows.flatten(), ids.flatten())]
     items, order = ids.flatten().sort()
-    bounds = torch.tensor([*starts, starts.stop], device=ids.device)
+    bounds = torch.tensor([*chunks, chunks.stop], device=ids.device)
     sizes = torch.searchsorted(items, bounds).diff().tolist()
-    pieces = zip(order.div(ids.shape[1], rounding_mode="floor").split(sizes), items.split(sizes), starts)
+    pieces = zip(order.div(ids.shape[1], rounding_mode="floor").split(sizes), items.split(sizes), chunks)
     return [(rows, columns - start) for rows, columns, start in pieces]
 
 

@@ -5,6 +5,7 @@ import torch
 
 from ..errors import DataError
 from ..hub.load import merge_processors
+from ..model.loss_bert4rec import linear_cross_entropy, select_targets
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
@@ -56,17 +57,47 @@ class Teacher:
         self.columns = [names.index(name) for name in processor.user_feature_names]
         self.weight, self.temperature, self.num_items = weight, temperature, num_items
 
-    def __call__(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor | float]:
-        """What a batch of the student needs besides, for [`Bert4RecForMaskedLM.forward`]."""
+    def soft_loss(
+        self,
+        student: Bert4RecForMaskedLM,
+        inputs: dict[str, torch.Tensor],
+        states: torch.Tensor,
+        loss: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """
+        The cross entropy of the student with the teacher's distribution at each label, both at the temperature, times
+        its square.
+
+        Args:
+            inputs (`dict[str, torch.Tensor]`): a batch, with its labels.
+            states (`torch.Tensor` of shape `(num_labels, hidden_size)`): the student's, as they leave its head.
+            loss (`torch.Tensor`): the student's loss for the labels alone.
+            num_items_in_batch (`int`, *optional*): what the sum is divided by; the number of labels by default.
+        """
+        item_ids, probs = self.distribution(inputs)
+        _, _, labels = select_targets(inputs["labels"], inputs.get("target_positions"))
+        weight, bias = student.output_layer()
+        num = max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch
+        if student.config.loss != "cross_entropy" or self.temperature != 1:
+            scaled = states / self.temperature, labels, weight, bias / self.temperature
+            loss = linear_cross_entropy(*scaled).float() / num
+        # The cross entropy with a distribution is that with the label and its logit's lead over the mean logit, which
+        # is the logit of the mean embedding: no embedding of each item at each label.
+        probs = probs.to(weight.dtype)
+        mean = torch.nn.functional.embedding_bag(item_ids, weight, mode="sum", per_sample_weights=probs)
+        lead = (states * (weight[labels] - mean)).sum() + (bias[labels] - (bias[item_ids] * probs).sum(1)).sum()
+        return self.temperature**2 * (loss + lead.float() / self.temperature / num)
+
+    def distribution(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.LongTensor, torch.FloatTensor]:
+        """What the teacher makes of a batch of the student: see `label_distribution` of the ensemble."""
         user_features = inputs.get("user_features")
-        item_ids, probs = self.model.label_distribution(
+        return self.model.label_distribution(
             inputs["input_ids"],
             inputs["labels"],
             inputs.get("attention_mask"),
             None if user_features is None else user_features[:, self.columns],
             self.num_items,
             self.temperature,
-            inputs.get("label_positions"),
+            inputs.get("target_positions"),
         )
-        teacher = {"teacher_ids": item_ids, "teacher_probs": probs}
-        return {**teacher, "teacher_weight": self.weight, "temperature": self.temperature}

@@ -86,7 +86,12 @@ class Bert4RecTrainer(Trainer):
             raise DataError(f"hub_strategy {self.args.hub_strategy.value!r} pushes pickles; use 'every_save'.")
         causal = _are_causal(self.accelerator.unwrap_model(self.model))
         if isinstance(self.data_collator, DataCollatorForItemMasking) and causal != {not self.data_collator.mlm}:
-            raise DataError("a causal model is trained by batches made with mlm=False, and no other model is.")
+            raise DataError("causal models need mlm=False, others mlm=True.")
+        if (
+            teacher is not None
+            and getattr(self.accelerator.unwrap_model(self.model), "repeat_prior", None) is not None
+        ):
+            raise DataError("a model with a repeat prior learns from no teacher.")
         if teacher is not None and causal != _are_causal(teacher.model):
             raise DataError("the teacher and the model must both be causal or both not: they see other batches.")
         self.k, self.exclude_seen, self.teacher, self.evaluation = tuple(k), exclude_seen, teacher, None
@@ -116,10 +121,21 @@ class Bert4RecTrainer(Trainer):
         finally:
             self.data_collator = training_collator
 
-    def compute_loss(self, model, inputs, *args, **kwargs):
-        if self.teacher is not None:
-            inputs = {**inputs, **self.teacher(inputs)}
-        return super().compute_loss(model, inputs, *args, **kwargs)
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if self.teacher is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        student, left = self.accelerator.unwrap_model(model), []
+        hook = student.head.register_forward_hook(lambda head, states, output: left.append(output))
+        try:
+            loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        finally:
+            hook.remove()
+        # Several processes average their gradients, for which Trainer makes up in the loss of the labels.
+        is_scaled = num_items_in_batch is not None and self.args.average_tokens_across_devices
+        scale = self.accelerator.num_processes if is_scaled else 1
+        soft_loss = self.teacher.soft_loss(student, inputs, left[0], loss / scale, num_items_in_batch)
+        loss = (1 - self.teacher.weight) * loss + self.teacher.weight * scale * soft_loss
+        return (loss, outputs) if return_outputs else loss
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         inputs = self._prepare_inputs(inputs)

@@ -33,9 +33,9 @@ def rows_of(lengths, user_features=None):
 
 def apart(batch):
     """A batch where each label has a column of its own: those of one MASK stand behind each other."""
-    if "label_positions" not in batch:
+    if "target_positions" not in batch:
         return batch
-    labels, positions = batch.pop("labels"), batch.pop("label_positions")
+    labels, positions = batch.pop("labels"), batch.pop("target_positions")
     width = max(batch["input_ids"].shape[1], int((positions + (labels != -100).cumsum(1)).max()))
     batch = {
         n: torch.nn.functional.pad(v, (0, width - v.shape[1])) if "user" not in n else v for n, v in batch.items()
@@ -118,7 +118,7 @@ def test_one_mask_is_to_predict_as_many_last_items_as_drawn_and_never_all():
         length, count, history = shown[n], counts[n], row["input_ids"]
         assert batch["input_ids"][n, :length].tolist() == [*history[: length - 1], MASK]
         assert batch["labels"][n, :count].tolist() == history[length - 1 :]
-        assert (batch["label_positions"][n, :count] == length - 1).all() and not batch["input_ids"][n, length:].any()
+        assert (batch["target_positions"][n, :count] == length - 1).all() and not batch["input_ids"][n, length:].any()
 
 
 def test_inputs_of_a_causal_model_are_the_items_before_the_labels():

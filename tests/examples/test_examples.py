@@ -10,7 +10,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from helpers import EXAMPLES, SMALL, run
+from helpers import CODE, EXAMPLES, SMALL, run
 from huggingface_hub import ModelCard
 
 from bert4rec_hf import load_processor
@@ -44,13 +44,9 @@ def checkpoint(sample_dir, tmp_path_factory):
 
 def test_checkpoint_is_whole_at_the_root_of_save_dir(checkpoint):
     names = {path.name for path in checkpoint.iterdir() if path.is_file()}
-    code = {
-        f"{kind}_bert4rec.py"
-        for kind in ("configuration", "layers", "loss", "modeling", "pipeline", "processing", "ranking")
-    }
     parts = {"config.json", "model.safetensors", "processor_config.json", "vocabulary.json", "README.md"}
     reports = {f"{name}.{ending}" for name in ("data", "evaluation") for ending in ("json", "png", "txt")}
-    assert names == code | parts | reports | {"evaluation_users.parquet"}
+    assert names == CODE | parts | reports | {"evaluation_users.parquet"}
 
 
 def test_checkpoint_remembers_how_the_data_was_read(checkpoint):

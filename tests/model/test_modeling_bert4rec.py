@@ -19,9 +19,9 @@ from bert4rec_hf import (
 from bert4rec_hf.model.layers_bert4rec import (
     Bert4RecDropout,
     apply_rotary_position_embeddings,
+    positions_from_the_newest,
     rotary_position_embeddings,
 )
-from bert4rec_hf.model.modeling_bert4rec import positions_from_the_newest
 
 
 def test_output_layer_is_the_item_embedding_after_save_and_load(model, tmp_path, inputs):
@@ -37,7 +37,7 @@ def test_initial_weights_of_layers_keep_the_variance_and_embeddings_have_their_r
     config.tie_word_embeddings, config.initializer_range = tied, 0.05
     model = Bert4RecForMaskedLM(config)
     layers = [module for module in model.model.modules() if isinstance(module, torch.nn.Linear)]
-    assert len(layers) == 4 * config.num_hidden_layers
+    assert len(layers) == 5 * config.num_hidden_layers
     for layer in layers:
         # transformers' lecun_normal_ widens by 1 / 0.88 for a truncation that it then does not make
         assert 0.9 < layer.weight.std().item() * layer.in_features**0.5 < 1.25
@@ -278,7 +278,9 @@ def test_loss_is_the_cross_entropy_at_the_labelled_positions(model, inputs):
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
     output = model(**inputs, labels=labels)
     assert_close(output.loss, expected)
-    assert output.logits is None
+    assert_close(output.logits, logits)
+    assert model.train()(**inputs, labels=labels).logits is None  # in training they would take too much
+    model.eval()
     parameters = list(model.parameters())
     for mine, reference in zip(
         torch.autograd.grad(output.loss, parameters), torch.autograd.grad(expected, parameters)
@@ -475,7 +477,7 @@ def test_config_refuses_what_does_not_fit(wrong, words):
 
 def test_features_in_the_head_of_a_model_without_features_change_nothing():
     model = Bert4RecForMaskedLM(Bert4RecConfig(vocab_size=20, head_item_features=True)).eval()
-    assert model.output_weight() is model.decoder.weight
+    assert model.output_layer()[0] is model.decoder.weight
     assert torch.isfinite(model.recommend(torch.tensor([[4, 5]]), k=3).scores).all()
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoProcessor
 
 from bert4rec_hf import Bert4RecProcessor
-from bert4rec_hf.model.processing_bert4rec import normalize_value
+from bert4rec_hf.model.vocabulary_bert4rec import normalize_value
 
 
 def test_histories_are_padded_on_the_left_and_profiles_encoded(processor):

@@ -5,13 +5,20 @@ import math
 
 import pytest
 import torch
-from helpers import labels_for, make_model, pad_left
+from helpers import labels_for, make_arguments, make_model, pad_left
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from bert4rec_hf import Bert4RecEnsembleForMaskedLM, Bert4RecModel, DataCollatorForItemMasking
-from bert4rec_hf.model.ranking_bert4rec import add_history
+from bert4rec_hf import (
+    Bert4RecEnsembleForMaskedLM,
+    Bert4RecModel,
+    Bert4RecTrainer,
+    DataCollatorForItemMasking,
+    DataError,
+    Teacher,
+)
+from bert4rec_hf.model.layers_bert4rec import add_history
 
 
 CAUSAL = pytest.mark.parametrize("is_causal", [False, True])
@@ -21,7 +28,7 @@ def make(processor, is_causal=False, fixed=None, **kwargs):
     """A model with a prior: of the same events and decay for all if `fixed`, otherwise by the state."""
     model = make_model(processor, is_causal=is_causal, repeat_prior=True, **kwargs).eval()
     torch.nn.init.normal_(model.decoder.bias)
-    layer = model.repeat_prior
+    layer = model.repeat_prior.proj
     if fixed is None:
         torch.nn.init.normal_(layer.weight)
     else:
@@ -50,7 +57,7 @@ def test_a_mixture_by_hand(processor, is_causal):
     model = make(processor, is_causal, fixed=(1.0, 0.0))  # where it starts: by count, and the softmax is one event
     plain = softmax_of(model, input_ids=history).exp()[0]
     assert model.score(history).exp()[0, 5].item() == pytest.approx((plain[5].item() + 2) / 5, rel=1e-5)
-    assert make_model(processor, repeat_prior=True).repeat_prior.weight.abs().max() == 0
+    assert make_model(processor, repeat_prior=True).repeat_prior.proj.weight.abs().max() == 0
 
 
 @CAUSAL
@@ -64,7 +71,7 @@ def test_scores_are_log_probabilities_and_without_history_the_softmax(processor,
     assert not torch.allclose(scores[:2], plain[:2])
     model(**inputs, labels=labels_for(inputs).index_fill(1, torch.tensor([0]), 7)).loss.backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
-    assert (model.repeat_prior.weight.grad.abs().sum(1) > 0).all()
+    assert (model.repeat_prior.proj.weight.grad.abs().sum(1) > 0).all()
 
 
 @CAUSAL
@@ -84,12 +91,12 @@ def test_neither_the_target_nor_what_comes_after_it_counts(processor, is_causal)
     model = make(processor, is_causal, fixed=(1.0, 0.0))
     row = torch.tensor([[5, 6, 7, 8]])
     places = torch.tensor([2])
-    items, ages = model.histories_at(places, row)
+    items, ages = model.histories_at(row, places=places)
     assert items.tolist() == row.tolist()
     assert ages.tolist() == [[3, 2, 1, 0]] if is_causal else [[2, 1, 0, 1]]
     masked = torch.tensor([[5, 1, 0, 2]])
     mask = torch.tensor([[1, 1, 1, 0]])
-    assert model.histories_at(torch.tensor([1]), masked, mask)[1].tolist() == [[2 if is_causal else 1, 0, 0, 0]]
+    assert model.histories_at(masked, mask, places=torch.tensor([1]))[1].tolist() == [[2 if is_causal else 1, 0, 0, 0]]
     with torch.no_grad():
         alone = {"input_ids": row, "labels": torch.tensor([[-100, -100, 20, -100]])}
         before = model(**alone).loss
@@ -141,7 +148,9 @@ def test_training_and_serving_mix_alike(processor, is_causal):
     last &= last.flip(1).cumsum(1).flip(1) == 1
     states = model.model(**batch).last_hidden_state[last]
     places = last.flatten().nonzero()[:, 0]
-    trained = model.log_probabilities(states, *model.histories_at(places, batch["input_ids"], batch["attention_mask"]))
+    trained = model.log_probabilities(
+        states, *model.histories_at(batch["input_ids"], batch["attention_mask"], places=places)
+    )
     for row, expected in zip(rows, trained):
         history = torch.tensor([row[:-1]], dtype=torch.long)
         assert_close(model.score(history, user_features=torch.tensor([[1, 2]]))[0], expected)
@@ -182,15 +191,16 @@ def test_members_with_and_without_it_vote(processor, inputs):
     assert_close(ensemble.score(**inputs).exp(), mean)
 
 
-def test_what_does_not_go_with_it_is_refused(processor, inputs):
+def test_what_does_not_go_with_it_is_refused(processor, tmp_path):
     with pytest.raises(Exception, match="repeat_prior needs the loss cross_entropy, not gbce"):
         make(processor, loss="gbce")
     model = make(processor)
     with pytest.raises(ValueError, match="needs input_ids"):
         model(inputs_embeds=torch.zeros(1, 2, 16))
-    ids, probs = torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1)
-    with pytest.raises(ValueError, match="no teacher"):
-        model(**inputs, labels=labels_for(inputs), teacher_ids=ids, teacher_probs=probs)
+    with pytest.raises(DataError, match="no teacher"):
+        arguments = make_arguments(tmp_path)
+        teacher = Teacher(make_model(processor), processor, processor, 16)
+        Bert4RecTrainer(make(processor), arguments, processing_class=processor, teacher=teacher)
 
 
 @CAUSAL
@@ -203,4 +213,4 @@ def test_several_items_are_predicted_at_one_position(processor, inputs, repeats,
     )
     log_probs = model(**inputs).logits.log_softmax(-1)
     expected = -(2 * log_probs[0, 7, [5, 9]].mean() + log_probs[0, 3, 9] + log_probs[1, 2, 7]) / 4
-    assert_close(model(**inputs, labels=labels, label_positions=positions).loss, expected)
+    assert_close(model(**inputs, labels=labels, target_positions=positions).loss, expected)

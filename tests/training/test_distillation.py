@@ -32,18 +32,18 @@ def batch(fitted, training):
     "kwargs", [{}, {"head_item_features": False}, {"loss": "sampled_softmax", "num_negatives": 5000}]
 )
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_loss_and_gradient_by_hand(fitted, batch, kwargs, temperature):
+def test_loss_and_gradient_by_hand(fitted, batch, kwargs, temperature, tmp_path):
     processor = fitted[0]
     student = make_model(processor, initializer_range=0.3, **kwargs).eval()
     teacher = Teacher(make_model(processor, initializer_range=0.5), processor, processor, 16, 0.3, temperature, 20)
-    given = teacher(batch)
-    assert given["teacher_ids"].shape == (int((batch["labels"] != -100).sum()), 20)
+    ids, probs = teacher.distribution(batch)
+    assert ids.shape == (int((batch["labels"] != -100).sum()), 20)
 
     inputs = {name: values for name, values in batch.items() if name != "labels"}
     logits = student(**inputs).logits[batch["labels"] != -100]
     labels = batch["labels"][batch["labels"] != -100]
-    log_probs = (logits / temperature).log_softmax(1).gather(1, given["teacher_ids"])
-    soft = -(given["teacher_probs"] * log_probs).sum(1).mean() * temperature**2
+    log_probs = (logits / temperature).log_softmax(1).gather(1, ids)
+    soft = -(probs * log_probs).sum(1).mean() * temperature**2
     if kwargs.get("loss"):
         torch.manual_seed(1)
         hard = student(**batch).loss
@@ -53,9 +53,13 @@ def test_loss_and_gradient_by_hand(fitted, batch, kwargs, temperature):
     expected.backward()
     gradients = [parameter.grad.clone() for parameter in student.parameters()]
     student.zero_grad()
+    trainer = Bert4RecTrainer(student, make_arguments(tmp_path), processing_class=processor, teacher=teacher)
     torch.manual_seed(1)
-    loss = student(**batch, **given).loss
+    loss = trainer.compute_loss(student, batch)
     assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+    torch.manual_seed(1)
+    count = torch.tensor(2 * len(labels))  # of two accumulated batches, say
+    assert_close(trainer.compute_loss(student, batch, num_items_in_batch=count), expected / 2, atol=1e-5, rtol=1e-5)
     loss.backward()
     for parameter, gradient in zip(student.parameters(), gradients):
         assert_close(parameter.grad, gradient, atol=1e-5, rtol=1e-4)
@@ -96,11 +100,11 @@ def test_an_ensemble_teaches_with_the_user_features_it_knows(fitted, batch):
     some = Bert4RecProcessor(vocabulary, processor.unknown_items, processor.data, processor.split)
     members = [make_model(some), make_model(some, num_hidden_layers=1, norm_first=True)]
     ensemble = Bert4RecEnsembleForMaskedLM.from_members(members, some)
-    given = Teacher(ensemble, some, processor, 16, num_items=5)(batch)
+    given = Teacher(ensemble, some, processor, 16, num_items=5).distribution(batch)
     ids, probs = ensemble.label_distribution(
         batch["input_ids"], batch["labels"], batch["attention_mask"], batch["user_features"][:, 1:], 5
     )
-    assert torch.equal(given["teacher_ids"], ids) and torch.equal(given["teacher_probs"], probs)
+    assert torch.equal(given[0], ids) and torch.equal(given[1], probs)
     with pytest.raises(DataError, match="needs the user features sex, age"):
         Teacher(make_model(processor), processor, some, 16)
     with pytest.raises(DataError, match="at most 16 positions, the student's rows have up to 17"):

@@ -80,7 +80,7 @@ def test_the_model_finds_the_next_episode_by_the_order_of_the_history(service):
         for history in (histories, histories.flip(1))
     ]
     assert len(histories) > 50
-    assert recalls[0] > 0.4 and recalls[0] > 3 * recalls[1]
+    assert recalls[0] > 0.3 and recalls[0] > 3 * recalls[1]  # of five seeds 0.35 to 0.62
 
 
 def test_the_model_finds_the_genre_of_items_it_never_trained_on(service):

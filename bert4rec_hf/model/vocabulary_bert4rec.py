@@ -1,0 +1,220 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""The vocabulary of BERT4Rec: what an item and a feature value is; checked, normalised, grown and merged."""
+
+import unicodedata
+from collections.abc import Iterable
+from itertools import chain
+
+import numpy as np
+
+
+NUM_SPECIAL_TOKENS = 3  # PAD, MASK, UNK
+
+
+def normalize_value(value) -> str:
+    """
+    A feature value as its vocabulary holds it: one Unicode form, no white space ("노래 율동" is "노래율동"), whole
+    numbers without ".0"; "" for what means "missing".
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = "".join(unicodedata.normalize("NFC", "" if value is None else str(value)).split())
+    if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
+        text = text[:-2]
+    return "" if text.lower() in ("nan", "none", "null", "unknown", "<na>") else text
+
+
+def _add_values(values: list[str], rows: list) -> tuple[list[str], list[list[int]]]:
+    """`values` with those of `rows` that are new after them, and the distinct value ids of each row."""
+    ids = {value: i for i, value in enumerate(values, start=1)}
+    rows = [row if isinstance(row, Iterable) and not isinstance(row, str) else [row] for row in rows]
+    rows = [dict.fromkeys(filter(None, map(normalize_value, row))) for row in rows]
+    rows = [[ids.setdefault(value, len(ids) + 1) for value in row] for row in rows]
+    return list(ids), rows
+
+
+def check_vocabulary(vocabulary: dict):
+    """Raises `ValueError` for what is no vocabulary: the file may hold anything, and a wrong id would go unnoticed."""
+
+    def check(holds: bool, what: str):
+        if not holds:
+            raise ValueError(f"the vocabulary cannot be used: {what}.")
+
+    def types(values: list) -> set[type]:
+        return {*map(type, values)} if isinstance(values, list) else {object}
+
+    optional = ("titles", "item_features", "item_feature_values", "user_features")
+    check(
+        isinstance(vocabulary, dict) and {"item_ids"} <= set(vocabulary) <= {"item_ids", *optional},
+        f"it must be item_ids and perhaps {', '.join(optional)}",
+    )
+    item_ids, titles = vocabulary["item_ids"], vocabulary.get("titles")
+    check(types(item_ids) in (set(), {int}, {str}), "item_ids must be all integers or all strings")
+    check(len({*item_ids}) == len(item_ids), "item_ids holds an id twice")
+    if types(item_ids) == {int}:
+        check(
+            -(2**63) <= min(item_ids) <= max(item_ids) < 2**63, "item_ids holds a number beyond 64 bits; use strings"
+        )
+    check(
+        titles is None or types(titles) <= {str, type(None)} and len(titles) == len(item_ids),
+        f"titles must be {len(item_ids)} strings or nulls, one for each item",
+    )
+    for kind, settings in (("item_features", {"name", "max_values", "values"}), ("user_features", {"name", "values"})):
+        features = vocabulary.get(kind, [])
+        check(types(features) <= {dict}, f"{kind} must be a list of objects")
+        for feature in features:
+            check(set(feature) == settings, f"{kind} must have {', '.join(sorted(settings))} each")
+            values = feature["values"]
+            check(types([feature["name"]]) | types(values) == {str} or values == [], f"{kind} must hold strings")
+            check(len({*values}) == len(values), f"{feature['name']} has a value twice")
+        check(len({feature["name"] for feature in features}) == len(features), f"{kind} has a name twice")
+    features, tables = vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])
+    check(types(tables) <= {list} and len(tables) == len(features), "item_feature_values do not fit item_features")
+    for feature, rows in zip(features, tables):
+        name, max_values, num_values = feature["name"], feature["max_values"], len(feature["values"])
+        check(types(rows) <= {list} and len(rows) == len(item_ids), f"{name} must have a list of values for each item")
+        ids = [*chain.from_iterable(rows)]
+        check(
+            types(ids) <= {int} and 1 <= min(ids, default=1) <= max(ids, default=1) <= max(num_values, 1),
+            f"the values of {name} must be from 1 to {num_values}",
+        )
+        most = max(map(len, rows), default=0)
+        check(
+            type(max_values) is int and max(most, 1) <= max_values,
+            f"max_values of {name} is {max_values!r}, an item has {most}",
+        )
+    features = [*features, *vocabulary.get("user_features", [])]
+    texts = [item_ids if types(item_ids) == {str} else [], filter(None, titles or [])]
+    texts += [[feature["name"], *feature["values"]] for feature in features]
+    try:
+        "".join(chain.from_iterable(texts)).encode()
+    except UnicodeEncodeError:
+        check(False, "it holds half a character (a lone surrogate), which no file can")
+
+
+def raw_values(vocabulary: dict) -> dict:
+    """A vocabulary in raw values: what [`grow_vocabulary`] takes."""
+    item_features = zip(vocabulary.get("item_features", []), vocabulary.get("item_feature_values", []))
+    return {
+        "item_ids": vocabulary["item_ids"],
+        "titles": vocabulary.get("titles"),
+        "item_features": {
+            feature["name"]: [[feature["values"][i - 1] for i in ids] for ids in rows]
+            for feature, rows in item_features
+        },
+        "user_features": {feature["name"]: feature["values"] for feature in vocabulary.get("user_features", [])},
+    }
+
+
+def grow_vocabulary(
+    vocabulary: dict,
+    item_ids: list,
+    titles: list | None = None,
+    item_features: dict[str, list] | None = None,
+    user_features: dict[str, list] | None = None,
+) -> tuple[dict, list]:
+    """
+    A vocabulary with more items and feature values; the arguments and errors are those of
+    [`Bert4RecProcessor.add_items`].
+
+    Returns:
+        `tuple[dict, list]`: the new vocabulary, and the ids that are new; the old one stays as it is.
+    """
+    known = set(vocabulary["item_ids"])
+    item_ids = [item.item() if isinstance(item, np.generic) else item for item in item_ids]
+    columns = {"titles": titles, **(item_features or {})}
+    for name, column in columns.items():
+        if column is not None and len(column) != len(item_ids):
+            raise ValueError(f"there are {len(item_ids)} items and {len(column)} {name}.")
+    known_type = type(next(iter(vocabulary["item_ids"]), item_ids[0] if item_ids else None))
+    first = {}  # place of each id that is new
+    for row, item in enumerate(item_ids):
+        if type(item) is not known_type:
+            raise ValueError(
+                f"item id {item!r} is a {type(item).__name__}, the vocabulary holds ids of type {known_type.__name__}."
+            )
+        if item not in known:
+            first.setdefault(item, row)
+    rows = list(first.values())
+    new = {"item_ids": vocabulary["item_ids"] + list(first)}
+    if titles is not None or vocabulary.get("titles") is not None:
+        new["titles"] = list(vocabulary.get("titles") or [None] * len(vocabulary["item_ids"]))
+        titles = [None] * len(item_ids) if titles is None else list(titles)
+        new["titles"] += [str(titles[row]) if isinstance(titles[row], (str, int)) else None for row in rows]
+    for kind, given in (("item_features", item_features or {}), ("user_features", user_features or {})):
+        names = [feature["name"] for feature in vocabulary.get(kind, [])]
+        if strange := sorted(set(given) - set(names)):
+            raise ValueError(f"{', '.join(strange)}: none of the vocabulary's {kind} ({', '.join(names)}).")
+    new["item_features"], new["item_feature_values"] = [], []
+    for feature, values in zip(vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])):
+        column = list((item_features or {}).get(feature["name"], [None] * len(item_ids)))
+        names, ids = _add_values(feature["values"], [column[row] for row in rows])
+        max_values = max([feature["max_values"], *map(len, ids)])
+        new["item_features"].append({**feature, "values": names, "max_values": max_values})
+        new["item_feature_values"].append(values + ids)
+    new["user_features"] = [
+        {**feature, "values": _add_values(feature["values"], [(user_features or {}).get(feature["name"], [])])[0]}
+        for feature in vocabulary.get("user_features", [])
+    ]
+    return {**vocabulary, **new}, list(first)
+
+
+def feature_table(vocabulary: dict) -> np.ndarray:
+    """Value ids of the features of all token ids: int32 `(vocab_size, sum of max_values)`, 0 is padding."""
+    vocab_size = len(vocabulary["item_ids"]) + NUM_SPECIAL_TOKENS
+    features = vocabulary.get("item_features", [])
+    tables = [np.zeros((vocab_size, feature["max_values"]), dtype=np.int32) for feature in features]
+    for table, rows in zip(tables, vocabulary.get("item_feature_values", [])):
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        row = np.repeat(np.arange(len(rows)) + NUM_SPECIAL_TOKENS, lengths)
+        column = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        table[row, column] = np.fromiter((value for values in rows for value in values), np.int32, len(row))
+    return np.concatenate(tables, axis=1) if tables else np.zeros((vocab_size, 0), dtype=np.int32)
+
+
+def merge_checkpoints(processors: dict) -> dict:
+    """The arguments of the processor that [`Bert4RecProcessor.merge`] makes of `processors`."""
+    (first_name, first), *others = processors.items()
+    vocabulary, data = {**first.vocabulary}, {**(first.data or {})}
+    features = {kind: _features_of(first.vocabulary, kind) for kind in ("item_features", "user_features")}
+    for name, other in others:
+        if other.vocabulary["item_ids"] != vocabulary["item_ids"]:
+            raise ValueError(f"{name} has other items than {first_name}; the members of an ensemble share them.")
+        for what in ("split", "unknown_items"):
+            if getattr(other, what) != getattr(first, what):
+                raise ValueError(
+                    f"{name} has {what} {getattr(other, what)}, {first_name} {getattr(first, what)}; the members "
+                    "of an ensemble share it."
+                )
+        if vocabulary.get("titles") is None and other.vocabulary.get("titles") is not None:
+            vocabulary["titles"] = other.vocabulary["titles"]
+        for kind, known in features.items():
+            for feature, (values, table) in _features_of(other.vocabulary, kind).items():
+                if known.setdefault(feature, (values, table))[0] != values and kind == "user_features":
+                    raise ValueError(f"{name} has other values of {feature} than the members before it.")
+        for rule, value in (other.data or {}).items():
+            known = data.setdefault(rule, value)
+            if isinstance(value, list):
+                data[rule] = list(dict.fromkeys(known + value))
+            elif known == "none":
+                data[rule] = value
+            elif value not in (known, "none") and not rule.startswith("keyword_"):  # its own item features
+                raise ValueError(f"{name} read its data with {rule} {value}, the members before it with {known}.")
+    for kind, known in features.items():
+        if known:
+            vocabulary[kind] = [values for values, _ in known.values()]
+    if features["item_features"]:
+        vocabulary["item_feature_values"] = [table for _, table in features["item_features"].values()]
+    return {
+        "vocabulary": vocabulary,
+        "unknown_items": first.unknown_items,
+        "data": data or None,
+        "split": first.split,
+    }
+
+
+def _features_of(vocabulary: dict, kind: str) -> dict[str, tuple[dict, list | None]]:
+    """By name the features of a kind, and the items' value ids."""
+    features = vocabulary.get(kind, [])
+    tables = vocabulary.get("item_feature_values", []) if kind == "item_features" else [None] * len(features)
+    return {feature["name"]: (feature, table) for feature, table in zip(features, tables)}
