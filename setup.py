@@ -33,6 +33,7 @@ setup(
             "torchmetrics>=1.9",
             "ruff>=0.17",
             "picklescan>=1.0",
+            "peft>=0.18",
         ],
     },
     classifiers=[

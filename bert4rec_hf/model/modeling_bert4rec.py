@@ -185,7 +185,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Token ids of the items, oldest first.
             attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
-                1 for items, 0 for padding, which may stand on either side.
+                1 for items, 0 for padding, which may stand on either side. By default PAD is padding.
             position_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Defaults to counting back from the newest item, which has position 0.
             user_features (`torch.LongTensor` of shape `(batch_size, num_user_features)`, *optional*):
@@ -206,6 +206,8 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
                 f"a sequence has {sequence_length} positions, the model {self.config.max_position_embeddings}; "
                 "keep the newest items (score and recommend do)."
             )
+        if attention_mask is None and input_ids is not None:
+            attention_mask = (input_ids != self.config.pad_token_id).long()
         if position_ids is None:
             # What a user gets must depend neither on padding nor on who else is in the batch.
             if attention_mask is not None and attention_mask.dim() == 2:
@@ -258,12 +260,8 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             if (attention_mask[:, 1:] <= attention_mask[:, :-1]).all():
                 attention_mask = None  # no item looks at padding behind it, and sdpa is faster with no mask
         if is_causal:
-            mask = create_causal_mask(
-                config=self.config,
-                inputs_embeds=hidden_states,
-                attention_mask=attention_mask,
-                past_key_values=None,
-            )
+            # By place: the cache, which there is none of, has other names in other versions.
+            mask = create_causal_mask(self.config, hidden_states, attention_mask, None)
         else:
             mask = create_bidirectional_mask(
                 config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask, **kwargs
