@@ -238,7 +238,7 @@ class Bert4RecConfig(_CheckpointConfig):
         vocabulary_hash (`str`, *optional*):
             [`Bert4RecProcessor.vocabulary_hash`] of the processor that the model goes with.
 
-    Raises `StrictDataclassError` where values do not fit together.
+    Raises `StrictDataclassError` where values do not fit together, and `ValueError` for names that are no settings.
 
     Example:
 
@@ -347,7 +347,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
         vocab_size, pad_token_id, mask_token_id, unk_token_id, item_features, user_features, vocabulary_hash:
             As for [`Bert4RecConfig`]. `user_features` are all that any member has; each takes its own by their names.
 
-    Raises `StrictDataclassError` where values do not fit together.
+    Raises `StrictDataclassError` where values do not fit together, and `ValueError` for names that are no settings.
     """
 
     model_type = "bert4rec_ensemble"
