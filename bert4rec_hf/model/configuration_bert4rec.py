@@ -105,9 +105,13 @@ class _CheckpointConfig(PreTrainedConfig):
         return {*cls.__dataclass_fields__, *CUSTOM_CODE, *OTHER_SETTINGS}
 
     @classmethod
+    def _close_settings(cls, name: str, cutoff: float = 0.8) -> list[str]:
+        return get_close_matches(name, sorted(cls.__dataclass_fields__), n=1, cutoff=cutoff)
+
+    @classmethod
     def _no_such_setting(cls, name: str) -> str:
-        close = get_close_matches(name, sorted(cls.__dataclass_fields__), n=1, cutoff=0.8)
-        return f"{name}: no such setting of {cls.__name__}; " + (f"is it {close[0]}?" if close else "remove it.")
+        advice = "".join(f"is it {close}?" for close in cls._close_settings(name)) or "remove it."
+        return f"{name}: no such setting of {cls.__name__}; {advice}"
 
     def validate_vocabulary(self):
         _check_range(self, {"vocab_size": LARGEST["vocab_size"]})
@@ -155,7 +159,7 @@ class _CheckpointConfig(PreTrainedConfig):
         notes = {name: value for name, value in config_dict.items() if name not in known and name[:1] != "_"}
         # How attention is computed is not a file's to say: transformers would fetch a kernel from the Hub for it.
         wrong = {name for name in config_dict if name.startswith(("_attn", "_experts"))}
-        wrong |= {name for name in notes if hasattr(cls, name) or "is it" in cls._no_such_setting(name)}
+        wrong |= {name for name in notes if hasattr(cls, name) or cls._close_settings(name, cutoff=0.9)}
         if wrong:
             raise ValueError(f"config.json: {cls._no_such_setting(min(wrong))}")
         settings = {name: value for name, value in config_dict.items() if name not in notes}

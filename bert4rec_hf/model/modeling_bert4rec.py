@@ -323,10 +323,8 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         return self.decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Linear):
-        if not isinstance(new_embeddings, Bert4RecOutputLayer):  # resizing makes a plain nn.Linear
-            plain = new_embeddings
-            new_embeddings = Bert4RecOutputLayer(plain.in_features, plain.out_features, device="meta")
-            new_embeddings.weight, new_embeddings.bias = plain.weight, plain.bias
+        if type(new_embeddings) is nn.Linear:  # what resizing makes
+            new_embeddings.__class__ = Bert4RecOutputLayer
         self.decoder = new_embeddings
 
     def output_layer(self) -> tuple[torch.Tensor, torch.Tensor]:
