@@ -88,7 +88,7 @@ CODE = {
         *("configuration", "layers", "loss", "modeling", "pipeline", "processing", "ranking", "recommendation"),
         "vocabulary",
     )
-}
+} | {"modeling_bert4rec_ensemble.py"}
 
 
 # A process that has what `pip install transformers[torch]` brings, and nothing else of what we need

@@ -11,10 +11,16 @@ from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
 
 
-if TYPE_CHECKING:  # never run: transformers saves beside a file those that it names like this, so all travel together
+if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
+    from .layers_bert4rec import Bert4RecLayer  # noqa: F401
+    from .loss_bert4rec import linear_cross_entropy  # noqa: F401
     from .modeling_bert4rec import Bert4RecForMaskedLM  # noqa: F401
+    from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM  # noqa: F401
     from .pipeline_bert4rec import ItemRecommendationPipeline  # noqa: F401
     from .processing_bert4rec import Bert4RecProcessor  # noqa: F401
+    from .ranking_bert4rec import rank_items  # noqa: F401
+    from .recommendation_bert4rec import RecommendationMixin  # noqa: F401
+    from .vocabulary_bert4rec import normalize_value  # noqa: F401
 
 # What config.json says to a transformers that does not know the package; see `to_dict`.
 CUSTOM_CODE = {

@@ -70,7 +70,7 @@ def check_objective(
     is_next = input_ids.gather(1, after) == labels
     own, hidden = labelled & (inputs == labels), labelled & (inputs == config.mask_token_id)
     other = labelled & shows_item & ~own
-    is_target = torch.zeros_like(is_item).scatter_reduce(1, columns, labelled, "amax")
+    is_target = torch.zeros_like(input_ids, dtype=torch.long).scatter_add(1, columns, labelled.long()) > 0
     counts = labelled, own, hidden, other, has_after & is_next, has_after & ~is_next, other & has_after & is_next
     counts = [part.sum() for part in (*counts, other & has_after & ~is_next, is_item & ~is_target)]
     num, own, hidden, other, kept, broken, other_kept, other_broken, unlabelled = torch.stack(counts).tolist()
@@ -108,7 +108,7 @@ def linear_cross_entropy(
     """
     # Few rows at once reread the items too often, many do not stay in a CPU's cache.
     chunk = 256 if hidden_states.device.type == "cpu" else min(4096, max(256, 2**28 // len(weight)))
-    if hasattr(nn.functional, "linear_cross_entropy"):  # since torch 2.13
+    if hasattr(nn, "LinearCrossEntropyOptions"):  # since torch 2.13
         options = nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None)
         return nn.functional.linear_cross_entropy(
             hidden_states, weight, labels, linear_bias=bias, reduction=reduction, options=options

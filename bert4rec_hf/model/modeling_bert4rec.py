@@ -1,6 +1,9 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """PyTorch BERT4Rec model."""
 
+import inspect
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 from transformers import initialization as init
@@ -36,6 +39,18 @@ from .loss_bert4rec import (
     select_targets,
 )
 from .recommendation_bert4rec import Bert4RecRecommendationOutput, NextItemMixin
+
+
+if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
+    from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM  # noqa: F401
+    from .pipeline_bert4rec import ItemRecommendationPipeline  # noqa: F401
+    from .processing_bert4rec import Bert4RecProcessor  # noqa: F401
+    from .ranking_bert4rec import rank_items  # noqa: F401
+    from .vocabulary_bert4rec import normalize_value  # noqa: F401
+
+
+# There is none; what it is called depends on the version of transformers.
+NO_CACHE = {"cache" if "cache" in inspect.signature(create_causal_mask).parameters else "past_key_values": None}
 
 
 class Bert4RecPreTrainedModel(PreTrainedModel):
@@ -260,8 +275,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             if (attention_mask[:, 1:] <= attention_mask[:, :-1]).all():
                 attention_mask = None  # no item looks at padding behind it, and sdpa is faster with no mask
         if is_causal:
-            # By place: the cache, which there is none of, has other names in other versions.
-            mask = create_causal_mask(self.config, hidden_states, attention_mask, None)
+            mask = create_causal_mask(self.config, hidden_states, attention_mask, **NO_CACHE)
         else:
             mask = create_bidirectional_mask(
                 config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask, **kwargs

@@ -2,6 +2,7 @@
 """PyTorch ensemble of BERT4Rec models that vote."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,6 +16,13 @@ from .loss_bert4rec import select_targets
 from .modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
 from .processing_bert4rec import Bert4RecProcessor
 from .recommendation_bert4rec import RecommendationMixin, gather_parameters
+
+
+if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
+    from .layers_bert4rec import Bert4RecLayer  # noqa: F401
+    from .pipeline_bert4rec import ItemRecommendationPipeline  # noqa: F401
+    from .ranking_bert4rec import rank_items  # noqa: F401
+    from .vocabulary_bert4rec import normalize_value  # noqa: F401
 
 
 class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):

@@ -2,10 +2,23 @@
 """Pipeline of BERT4Rec: what someone has watched to what to recommend, raw ids to raw ids."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from transformers import Pipeline
+
+
+if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
+    from .configuration_bert4rec import Bert4RecConfig  # noqa: F401
+    from .layers_bert4rec import Bert4RecLayer  # noqa: F401
+    from .loss_bert4rec import linear_cross_entropy  # noqa: F401
+    from .modeling_bert4rec import Bert4RecForMaskedLM  # noqa: F401
+    from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM  # noqa: F401
+    from .processing_bert4rec import Bert4RecProcessor  # noqa: F401
+    from .ranking_bert4rec import rank_items  # noqa: F401
+    from .recommendation_bert4rec import RecommendationMixin  # noqa: F401
+    from .vocabulary_bert4rec import normalize_value  # noqa: F401
 
 
 class ItemRecommendationPipeline(Pipeline):

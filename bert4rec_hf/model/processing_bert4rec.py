@@ -23,8 +23,15 @@ from .vocabulary_bert4rec import (
 )
 
 
-if TYPE_CHECKING:
-    from .configuration_bert4rec import Bert4RecConfig
+if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
+    from .configuration_bert4rec import Bert4RecConfig  # noqa: F401
+    from .layers_bert4rec import Bert4RecLayer  # noqa: F401
+    from .loss_bert4rec import linear_cross_entropy  # noqa: F401
+    from .modeling_bert4rec import Bert4RecForMaskedLM  # noqa: F401
+    from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM  # noqa: F401
+    from .pipeline_bert4rec import ItemRecommendationPipeline  # noqa: F401
+    from .ranking_bert4rec import rank_items  # noqa: F401
+    from .recommendation_bert4rec import RecommendationMixin  # noqa: F401
 
 logger = logging.get_logger(__name__)
 
