@@ -57,12 +57,14 @@ def check_objective(
     Raises:
         `ValueError`: for a batch of the other kind, and for `labels` that are the `input_ids` of a causal model.
     """
-    if attention_mask is None or attention_mask.ndim != 2:
-        attention_mask = input_ids != config.pad_token_id
-    special_ids = (config.pad_token_id, config.mask_token_id, config.unk_token_id)
-    is_item = attention_mask.bool() & torch.stack([input_ids != special_id for special_id in special_ids]).all(0)
+    rows = slice(16)  # all of a batch are made alike, and so many are enough to tell
+    input_ids, labels = input_ids[rows], labels[rows]
+    is_padding = input_ids == config.pad_token_id
+    if attention_mask is not None and attention_mask.ndim == 2:
+        is_padding |= attention_mask[rows] == 0
+    is_item = ~is_padding & (input_ids != config.mask_token_id) & (input_ids != config.unk_token_id)
     columns = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
-    columns = columns if target_positions is None else target_positions
+    columns = columns if target_positions is None else target_positions[rows]
     labelled = (labels != -100) & (labels != config.pad_token_id)
     inputs, shows_item = input_ids.gather(1, columns), is_item.gather(1, columns)
     after = (columns + 1).clamp(max=input_ids.shape[1] - 1)

@@ -245,7 +245,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             if output_positions is not None:
                 hidden_states = take_positions(hidden_states, output_positions)
         hidden_states = self.final_norm(hidden_states)
-        if attention_mask is not None and attention_mask.ndim == 2:
+        if attention_mask is not None and attention_mask.ndim == 2 and not self.training:
             # What attention leaves at padding depends on the other rows, whose padding chooses the mask.
             there = attention_mask if output_positions is None else attention_mask.gather(1, output_positions)
             hidden_states = hidden_states.masked_fill(there[..., None] == 0, 0.0)

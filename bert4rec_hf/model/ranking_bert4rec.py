@@ -116,17 +116,28 @@ class ItemFilter:
 
     Args:
         excluded_ids, candidate_ids (`torch.LongTensor` of shape `(batch_size, num_ids)`, *optional*): token ids.
-        chunks (`range`): where each chunk of the catalogue starts.
+        chunks (`range`, *optional*): where each chunk of the catalogue starts, if it is masked by chunks.
     """
 
     def __init__(
-        self, excluded_ids: torch.LongTensor | None, candidate_ids: torch.LongTensor | None, chunks: range = range(1)
+        self,
+        excluded_ids: torch.LongTensor | None,
+        candidate_ids: torch.LongTensor | None,
+        chunks: range | None = None,
     ):
         self.excluded_ids, self.candidate_ids = excluded_ids, candidate_ids
-        self.excluded, self.candidates = _places(excluded_ids, chunks), _places(candidate_ids, chunks)
+        if chunks is not None:
+            self.excluded, self.candidates = _places(excluded_ids, chunks), _places(candidate_ids, chunks)
 
-    def mask_(self, scores: torch.Tensor, chunk: int = 0) -> torch.Tensor:
-        """Scores `(batch_size, items of the chunk)` with `-inf` for what is filtered out; changes them in place."""
+    def mask(self, scores: torch.Tensor) -> torch.Tensor:
+        """Scores `(batch_size, vocab_size)` with `-inf` for what is filtered out."""
+        if self.candidate_ids is not None:
+            allowed = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, self.candidate_ids, True)
+            scores = scores.masked_fill(~allowed, -torch.inf)
+        return scores if self.excluded_ids is None else scores.scatter(1, self.excluded_ids, -torch.inf)
+
+    def mask_chunk(self, scores: torch.Tensor, chunk: int) -> torch.Tensor:
+        """The same of the items of a chunk, `(batch_size, chunk_size)`, in place where it can."""
         if self.candidates is not None:
             places = self.candidates[chunk]
             scores = torch.full_like(scores, -torch.inf).index_put_(places, scores[places])
@@ -163,8 +174,7 @@ def dense_top_k(
         `tuple[torch.Tensor, torch.LongTensor]`: scores and token ids, both `(batch_size, k)`, best first; `-inf` where
         nothing is left.
     """
-    if excluded_ids is not None or candidate_ids is not None:
-        scores = ItemFilter(excluded_ids, candidate_ids).mask_(scores if candidate_ids is not None else scores.clone())
+    scores = ItemFilter(excluded_ids, candidate_ids).mask(scores)
     return scores.topk(min(k, scores.shape[1]))
 
 
@@ -200,7 +210,7 @@ def _stream(scores, k, excluded_ids, candidate_ids, chunk_size=4096, group_size=
         logits = torch.addmm(bias[start : start + chunk_size], states, weight[start : start + chunk_size].T).float()
         logits[:, [item - start for item in special_ids if start <= item < start + chunk_size]] = -torch.inf
         normalizers.append(logits.logsumexp(1))
-        logits = filters.mask_(logits, chunk)
+        logits = filters.mask_chunk(logits, chunk)
         # A group is every num_groups-th item of the chunk: the maxima of whole rows at once are quick.
         num_groups = -(-logits.shape[1] // group_size)
         padding = num_groups * group_size - logits.shape[1]
@@ -254,9 +264,6 @@ def _places(ids: torch.LongTensor | None, chunks: range) -> list[tuple[torch.Ten
     """For each chunk of items that starts there the rows and the columns of those among `ids` `(batch_size, any)`."""
     if ids is None:
         return None
-    if len(chunks) == 1:
-        rows = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)
-        return [(rows.flatten(), ids.flatten())]
     items, order = ids.flatten().sort()
     bounds = torch.tensor([*chunks, chunks.stop], device=ids.device)
     sizes = torch.searchsorted(items, bounds).diff().tolist()
