@@ -248,8 +248,8 @@ class DataCollatorForItemMasking:
         is_target = is_item & ((uniform < self.mlm_probability) | (columns == lowest))
         last = np.where(is_item, columns, -1).max(1)
         length = (input_ids != self.processor.pad_token_id).sum(1)
-        most = np.clip(np.minimum(self.last_items, length - 1), 1, None)
-        number = 1 + (keyed_uniform(keys, 5, stream=0)[:, 4] * most).astype(np.int64)
+        max_number = np.clip(np.minimum(self.last_items, length - 1), 1, None)
+        number = 1 + (keyed_uniform(keys, 5, stream=0)[:, 4] * max_number).astype(np.int64)
         is_last = is_item & (columns > (last - number)[:, None])
         return np.where(only_last[:, None], is_last, is_target)
 

@@ -132,10 +132,10 @@ def _mean_of_similar_items(rows: torch.Tensor, embeddings: Bert4RecItemEmbedding
             before, after = ids[NUM_SPECIAL_TOKENS : len(rows)], ids[len(rows) :]
             item, column = before.nonzero(as_tuple=True)
             value = before[item, column]
-            having = torch.bincount(value, minlength=bag.num_embeddings)
+            item_counts = torch.bincount(value, minlength=bag.num_embeddings)
             means = rows.new_zeros(bag.num_embeddings, rows.shape[1]).index_add_(0, value, items[item])
-            means /= having.clamp(min=1)[:, None]
-            shared = after * (having[after] > 0)
+            means /= item_counts.clamp(min=1)[:, None]
+            shared = after * (item_counts[after] > 0)
             total += nn.functional.embedding_bag(shared, means, mode="sum", padding_idx=0)
             count += (shared > 0).sum(1, keepdim=True)
     return torch.where(count > 0, total / count.clamp(min=1), items.mean(0).nan_to_num())

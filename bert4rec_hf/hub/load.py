@@ -45,7 +45,7 @@ CHECKPOINT_FILES = [
     "[a-z]*_bert4rec.py",
     "modeling_bert4rec_ensemble.py",
 ]
-# What json, transformers, safetensors and torch raise for files that hold something else than they should.
+# What json, transformers, safetensors and torch raise for malformed files.
 UNUSABLE = (
     *(OSError, ValueError, TypeError, AttributeError, LookupError, ImportError, RuntimeError),
     *(SafetensorError, StrictDataclassError),
@@ -206,8 +206,8 @@ def load_ensemble(
                 raise DataError(f"{name} is an ensemble, which cannot be a member of another; name its members.")
         processor = merge_processors({name: processor for name, (_, processor) in checkpoints.items()})
     try:
-        how = (voting or "probability", weights)
-        return Bert4RecEnsembleForMaskedLM.from_members(members, processor, *how), processor
+        arguments = (voting or "probability", weights)
+        return Bert4RecEnsembleForMaskedLM.from_members(members, processor, *arguments), processor
     except StrictDataclassError as error:
         raise DataError(one_line(error)) from None
 

@@ -30,11 +30,11 @@ def select_targets(
     """
     labelled = labels != -100
     counts = labelled.sum(1)
-    num_labels, most = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
+    num_labels, max_labels = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
     if keep_all:
         positions = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
     else:
-        positions = labelled.logical_not().byte().argsort(dim=1, stable=True)[:, : max(most, 1)]
+        positions = labelled.logical_not().byte().argsort(dim=1, stable=True)[:, : max(max_labels, 1)]
         labels = labels.gather(1, positions)
     labels = labels.flatten()
     positions = positions if target_positions is None else target_positions.gather(1, positions)
@@ -63,29 +63,35 @@ def check_objective(
     if attention_mask is not None and attention_mask.ndim == 2:
         is_padding |= attention_mask[rows] == 0
     is_item = ~is_padding & (input_ids != config.mask_token_id) & (input_ids != config.unk_token_id)
+
+    # Of each label: the input where it is predicted, and the one after that.
     columns = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
     columns = columns if target_positions is None else target_positions[rows]
-    labelled = (labels != -100) & (labels != config.pad_token_id)
-    inputs, shows_item = input_ids.gather(1, columns), is_item.gather(1, columns)
     after = (columns + 1).clamp(max=input_ids.shape[1] - 1)
-    has_after = labelled & is_item.gather(1, after) & (columns + 1 < input_ids.shape[1])
-    is_next = input_ids.gather(1, after) == labels
-    own, hidden = labelled & (inputs == labels), labelled & (inputs == config.mask_token_id)
-    other = labelled & shows_item & ~own
-    is_target = torch.zeros_like(input_ids, dtype=torch.long).scatter_add(1, columns, labelled.long()) > 0
-    counts = labelled, own, hidden, other, has_after & is_next, has_after & ~is_next, other & has_after & is_next
-    counts = [part.sum() for part in (*counts, other & has_after & ~is_next, is_item & ~is_target)]
-    num, own, hidden, other, kept, broken, other_kept, other_broken, unlabelled = torch.stack(counts).tolist()
-    if config.is_causal:
-        is_copy = own == num and not unlabelled and broken
-        is_masked = 2 * hidden > num and 5 * other < num and unlabelled and broken > kept
-        if num and (is_copy or is_masked):
+    labelled = (labels != -100) & (labels != config.pad_token_id)
+    inputs, next_inputs = input_ids.gather(1, columns), input_ids.gather(1, after)
+    shows_other = labelled & is_item.gather(1, columns) & (inputs != labels)
+    has_next = labelled & is_item.gather(1, after) & (columns < after)
+    has_label = torch.zeros_like(input_ids, dtype=torch.long).scatter_add(1, columns, labelled.long()) > 0
+    counts = [
+        *(labelled, labelled & (inputs == labels), labelled & (inputs == config.mask_token_id), shows_other),
+        *(has_next & (next_inputs == labels), has_next & (next_inputs != labels)),
+        *(shows_other & has_next & (next_inputs == labels), shows_other & has_next & (next_inputs != labels)),
+        is_item & ~has_label,
+    ]
+    counts = torch.stack([count.sum() for count in counts]).tolist()  # waits for the device, as select_targets does
+    num_labels, own, hidden, other, followed, not_followed, other_followed, other_not_followed, unlabelled = counts
+    if config.is_causal and num_labels:
+        # A user who watches the same again and again is followed by the label in either case: that tells nothing.
+        is_copy = own == num_labels and not unlabelled and not_followed
+        is_masked = 2 * hidden > num_labels > 5 * other and unlabelled and not_followed > followed
+        if is_copy or is_masked:
             kind = "labels are the inputs themselves" if is_copy else "items are masked"
             raise ValueError(
                 f"the model is causal, and the {kind} in this batch; make batches with "
                 "DataCollatorForItemMasking(processor, mlm=False)."
             )
-    elif other_kept > other_broken and not unlabelled:
+    elif other_followed > other_not_followed and not unlabelled:
         raise ValueError(
             "the model predicts masked items, and in this batch each input is followed by its label, as for a causal "
             "model; make batches with DataCollatorForItemMasking(processor, mlm=True)."

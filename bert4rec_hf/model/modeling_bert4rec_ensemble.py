@@ -46,8 +46,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
 
     def __init__(self, config: Bert4RecEnsembleConfig):
         super().__init__(config)
-        how = {"attn_implementation": self.config._attn_implementation}
-        self.members = nn.ModuleList(Bert4RecForMaskedLM._from_config(member, **how) for member in config.members)
+        kwargs = {"attn_implementation": self.config._attn_implementation}
+        self.members = nn.ModuleList(Bert4RecForMaskedLM._from_config(member, **kwargs) for member in config.members)
         self.post_init()
         # post_init does not look into lists of models.
         self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
@@ -122,7 +122,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         return user_features[:, columns]
 
     def pieces(self, *states: torch.Tensor, scores_at_once: int = 250_000) -> Iterator[tuple[torch.Tensor, ...]]:
-        """Few rows at a time, so that what exists besides the result of a vote stays small."""
+        """The states in chunks of rows, so that a vote needs little memory besides its result."""
         return zip(*(part.split(max(1, scores_at_once // self.config.vocab_size)) for part in states))
 
     @torch.no_grad()
@@ -144,7 +144,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
 
     @torch.no_grad()
     def ballots(self, states: Sequence[tuple[torch.Tensor, ...]]) -> Iterator[torch.Tensor]:
-        """What each member casts, by what its `log_probabilities` takes: `(num_states, vocab_size)`."""
+        """The vote of each member, given the inputs of its `log_probabilities`: `(num_states, vocab_size)`."""
         for member, state in zip(self.members, states):
             log_probs = member.log_probabilities(*state)
             # Doubles, so that neither a small probability nor the order of the members is lost; ranks need none.

@@ -149,27 +149,27 @@ class Bert4RecProcessor(ProcessorMixin):
         if None not in tokens:
             return tokens
         known = [token for token in tokens if token is not None]
-        strange = item_ids[tokens.index(None)]
-        if not known and self._token_ids and isinstance(strange, str) != isinstance(next(iter(self._token_ids)), str):
+        unknown = item_ids[tokens.index(None)]
+        if not known and self._token_ids and isinstance(unknown, str) != isinstance(next(iter(self._token_ids)), str):
             raise ValueError(
-                f"item id {strange!r:.200} is a {type(strange).__name__}, the vocabulary holds ids of type "
+                f"item id {unknown!r:.200} is a {type(unknown).__name__}, the vocabulary holds ids of type "
                 f"{type(next(iter(self._token_ids))).__name__}."
             )
         unknown_items = unknown_items or self.unknown_items
         if unknown_items == "error":
-            raise ValueError(f"item {strange!r:.200} is not in the vocabulary.")
+            raise ValueError(f"item {unknown!r:.200} is not in the vocabulary.")
         if unknown_items == "unk":
             return [self.unk_token_id if token is None else token for token in tokens]
-        logger.warning_once(f"Items that are not in the vocabulary are skipped; {strange!r:.200} is the first.")
+        logger.warning_once(f"Items that are not in the vocabulary are skipped; {unknown!r:.200} is the first.")
         return known
 
     def encode_profile(self, profile: dict | None) -> list[int]:
         """A profile, feature names to values, to value ids; 0 for what is missing or unknown."""
         if not isinstance(profile, (dict, type(None))):
             raise ValueError(f"a profile is a dict of user features, not {profile!r:.200}.")
-        if strange := set(profile or {}) - set(self.user_feature_names):
+        if unknown := set(profile or {}) - set(self.user_feature_names):
             logger.warning_once(
-                f"{', '.join(sorted(map(str, strange)))}: no user feature of this model "
+                f"{', '.join(sorted(map(str, unknown)))}: no user feature of this model "
                 f"({', '.join(self.user_feature_names)})."
             )
         return [

@@ -78,10 +78,10 @@ def check_vocabulary(vocabulary: dict):
             types(ids) <= {int} and 1 <= min(ids, default=1) <= max(ids, default=1) <= max(num_values, 1),
             f"the values of {name} must be from 1 to {num_values}",
         )
-        most = max(map(len, rows), default=0)
+        longest = max(map(len, rows), default=0)
         check(
-            type(max_values) is int and max(most, 1) <= max_values,
-            f"max_values of {name} is {max_values!r}, an item has {most}",
+            type(max_values) is int and max(longest, 1) <= max_values,
+            f"max_values of {name} is {max_values!r}, an item has {longest}",
         )
     features = [*features, *vocabulary.get("user_features", [])]
     texts = [item_ids if types(item_ids) == {str} else [], filter(None, titles or [])]
@@ -143,8 +143,8 @@ def grow_vocabulary(
         new["titles"] += [str(titles[row]) if isinstance(titles[row], (str, int)) else None for row in rows]
     for kind, given in (("item_features", item_features or {}), ("user_features", user_features or {})):
         names = [feature["name"] for feature in vocabulary.get(kind, [])]
-        if strange := sorted(set(given) - set(names)):
-            raise ValueError(f"{', '.join(strange)}: none of the vocabulary's {kind} ({', '.join(names)}).")
+        if unknown := sorted(set(given) - set(names)):
+            raise ValueError(f"{', '.join(unknown)}: none of the vocabulary's {kind} ({', '.join(names)}).")
     new["item_features"], new["item_feature_values"] = [], []
     for feature, values in zip(vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])):
         column = list((item_features or {}).get(feature["name"], [None] * len(item_ids)))

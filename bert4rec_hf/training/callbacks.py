@@ -54,7 +54,7 @@ class EMACallback(TrainerCallback):
 
     Args:
         decay (`float`, *optional*, defaults to 0.999):
-            How much of the average a step leaves; less in the first steps, `(1 + step) / (10 + step)`.
+            Fraction of the average kept per step; less in the first steps, `(1 + step) / (10 + step)`.
     """
 
     def __init__(self, decay: float = 0.999):

@@ -168,7 +168,7 @@ def clear_save_dir(save_dir: str, only_check: bool = False):
     names = set(os.listdir(save_dir) if os.path.isdir(save_dir) else []) - {LOCK_NAME}
     own = [*filter_repo_objects(names, allow_patterns=RUN_FILES)]
     is_a_run = any(name == VOCABULARY_NAME or name.startswith(PREFIX_CHECKPOINT_DIR) for name in own)
-    if strange := sorted(names.difference(own if is_a_run else [])):
-        raise DataError(f"{save_dir} holds {strange[0]}, which is of no training; choose another --save_dir.")
+    if unknown := sorted(names.difference(own if is_a_run else [])):
+        raise DataError(f"{save_dir} holds {unknown[0]}, which is of no training; choose another --save_dir.")
     for path in (os.path.join(save_dir, name) for name in own if not only_check):
         shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)

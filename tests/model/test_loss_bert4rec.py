@@ -9,7 +9,13 @@ from torch.testing import assert_close
 
 from bert4rec_hf import Bert4RecTrainer, add_items, encode_training, load_checkpoint
 from bert4rec_hf.data.encoding import item_counts
-from bert4rec_hf.model.loss_bert4rec import draw_negatives, gbce_beta, gbce_loss, sampled_softmax_loss
+from bert4rec_hf.model.loss_bert4rec import (
+    draw_negatives,
+    gbce_beta,
+    gbce_loss,
+    linear_cross_entropy,
+    sampled_softmax_loss,
+)
 
 
 SAMPLED = [
@@ -137,6 +143,29 @@ def test_sampled_losses_learn(interactions, fitted, tmp_path, kind):
         expected = np.append(item_counts(dataset, processor).clip(min=1), 1)
         assert again.item_counts.tolist() == expected.tolist()
     assert again.train()(**batch).loss.isfinite()
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean", "none"])
+@pytest.mark.parametrize("num_labels", [0, 5, 300])
+def test_chunks_give_the_cross_entropy_with_and_without_the_function_of_torch(monkeypatch, reduction, num_labels):
+    """Loss and gradients of three ways: all logits at once, torch's chunks (2.13 on), and ours for older versions."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(*size, generator=generator) for size in ((num_labels, 8), (50, 8), (50,))]
+    labels = torch.randint(50, (num_labels,), generator=generator)
+    ways = []
+    for old in (False, True):
+        if old:
+            monkeypatch.delattr(torch.nn, "LinearCrossEntropyOptions", raising=False)
+        states, weight, bias = (tensor.clone().requires_grad_() for tensor in tensors)
+        losses = linear_cross_entropy(states, labels, weight, bias, reduction)
+        ways.append([losses, *torch.autograd.grad((losses * 1.5).sum(), [states, weight, bias])])
+    states, weight, bias = (tensor.clone().requires_grad_() for tensor in tensors)
+    losses = torch.nn.functional.cross_entropy(states @ weight.T + bias, labels, reduction=reduction)
+    expected = [losses, *torch.autograd.grad((losses * 1.5).sum(), [states, weight, bias])]
+    for way in ways:
+        for one, other in zip(way, expected):
+            if num_labels or reduction != "mean":  # of nothing there is no mean
+                assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_counts_of_another_size_are_refused(fitted):
