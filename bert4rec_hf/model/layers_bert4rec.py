@@ -176,6 +176,10 @@ class Bert4RecEmbeddings(nn.Module):
         return self.dropout(self.norm(hidden_states))
 
 
+def _knows_complex_numbers(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()  # exporters know none
+
+
 def rotary_position_embeddings(config: Bert4RecConfig, position_ids: torch.LongTensor) -> torch.Tensor:
     """
     The rotary position embedding (https://huggingface.co/papers/2104.09864) at `position_ids` `(batch_size or 1,
@@ -184,6 +188,8 @@ def rotary_position_embeddings(config: Bert4RecConfig, position_ids: torch.LongT
     width = config.hidden_size // config.num_attention_heads
     even = torch.arange(0, width, 2, device=position_ids.device, dtype=torch.float32)
     angles = position_ids[..., None] * config.rope_theta ** (-even / width)
+    if _knows_complex_numbers(angles):
+        return torch.view_as_real(torch.polar(torch.ones_like(angles), angles))
     return torch.stack([angles.cos(), angles.sin()], dim=-1)
 
 
@@ -191,8 +197,7 @@ def apply_rotary_position_embeddings(states: torch.Tensor, position_embeddings: 
     """Rotates each pair of `(batch_size, sequence_length, num_heads, head_dim)` by the angle of its position."""
     pairs = states.to(torch.promote_types(states.dtype, torch.float32)).unflatten(-1, (-1, 2))
     position_embeddings = position_embeddings.unsqueeze(-3)
-    if states.device.type == "cpu" and not torch.compiler.is_compiling():
-        # One product of complex numbers takes half of the time; exporters do not know them.
+    if _knows_complex_numbers(states):  # one product of which takes half of the time
         rotated = torch.view_as_complex(pairs) * torch.view_as_complex(position_embeddings)
         rotated = torch.view_as_real(rotated)
     else:

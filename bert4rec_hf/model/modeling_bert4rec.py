@@ -348,7 +348,7 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         Raises:
             `ValueError`: if an adapter wraps the item embeddings or the output layer.
         """
-        embeddings = self.get_input_embeddings()
+        embeddings = self.model.embeddings.item_embeddings
         if not isinstance(embeddings, Bert4RecItemEmbeddings) or not isinstance(self.decoder, Bert4RecOutputLayer):
             raise ValueError(
                 "an adapter wraps the item embeddings or the output layer (decoder), which must be trained as a "
