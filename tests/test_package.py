@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers.dynamic_module_utils import get_relative_imports
 
 import bert4rec_hf
 
@@ -145,6 +146,14 @@ def faults_of_custom_code(text: str) -> list[str]:
 def test_files_that_travel_to_the_hub_import_only_what_is_there(path):
     assert faults_of_custom_code(path.read_text(encoding="utf-8")) == []
     assert name_of(path).count(".") == 1
+
+
+@pytest.mark.parametrize("kind", ["configuration", "modeling", "modeling_ensemble", "processing", "pipeline"])
+def test_every_entry_point_names_every_file(kind):
+    """Of a folder, transformers before 5.19 copies what an entry point names itself, and not what those name."""
+    path = PACKAGE / "model" / f"{kind.partition('_')[0]}_bert4rec{'_ensemble' * ('_' in kind)}.py"
+    named = {path.stem, *get_relative_imports(path)}
+    assert named == {path.stem for path in TRAVELLING}
 
 
 @pytest.mark.parametrize(
