@@ -30,7 +30,7 @@ def service(tmp_path_factory):
     write_sample_data(path / "data", num_profiles=500, num_albums=200, num_rows=25_000)
     interactions, split = read_interactions(DataArguments(data_dir=str(path / "data"))), Split("leave_one_out")
     processor = fit_processor(interactions, split)
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     model = Bert4RecForMaskedLM(
         Bert4RecConfig(
             **processor.config_kwargs(),
@@ -80,7 +80,7 @@ def test_the_model_finds_the_next_episode_by_the_order_of_the_history(service):
         for history in (histories, histories.flip(1))
     ]
     assert len(histories) > 50
-    assert recalls[0] > 0.3 and recalls[0] > 3 * recalls[1]  # of five seeds 0.35 to 0.62
+    assert recalls[0] > 0.4 and recalls[0] > 3 * recalls[1]
 
 
 def test_the_model_finds_the_genre_of_items_it_never_trained_on(service):
