@@ -11,6 +11,7 @@ import pytest
 from transformers.dynamic_module_utils import get_relative_imports
 
 import bert4rec_hf
+from bert4rec_hf.hub.load import CHECKPOINT_FILES
 
 
 PACKAGE = Path(bert4rec_hf.__file__).parent
@@ -146,6 +147,10 @@ def faults_of_custom_code(text: str) -> list[str]:
 def test_files_that_travel_to_the_hub_import_only_what_is_there(path):
     assert faults_of_custom_code(path.read_text(encoding="utf-8")) == []
     assert name_of(path).count(".") == 1
+
+
+def test_every_file_of_the_model_and_no_other_travels():
+    assert {name for name in CHECKPOINT_FILES if name.endswith(".py")} == {path.name for path in TRAVELLING}
 
 
 @pytest.mark.parametrize("kind", ["configuration", "modeling", "modeling_ensemble", "processing", "pipeline"])

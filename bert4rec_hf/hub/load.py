@@ -42,7 +42,8 @@ CHECKPOINT_FILES = [
     CARD_NAME,
     "data.png",
     "evaluation.png",
-    "[a-z]*_bert4rec.py",
+    *(f"{part}_bert4rec.py" for part in ("configuration", "layers", "loss", "modeling", "pipeline", "processing")),
+    *(f"{part}_bert4rec.py" for part in ("ranking", "recommendation", "vocabulary")),
     "modeling_bert4rec_ensemble.py",
 ]
 # What json, transformers, safetensors and torch raise for malformed files.

@@ -84,13 +84,11 @@ class Bert4RecTrainer(Trainer):
         super().__init__(*args, **kwargs)
         if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             raise DataError(f"hub_strategy {self.args.hub_strategy.value!r} pushes pickles; use 'every_save'.")
-        causal = _are_causal(self.accelerator.unwrap_model(self.model))
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        causal = _are_causal(unwrapped)
         if isinstance(self.data_collator, DataCollatorForItemMasking) and causal != {not self.data_collator.mlm}:
             raise DataError("causal models need mlm=False, others mlm=True.")
-        if (
-            teacher is not None
-            and getattr(self.accelerator.unwrap_model(self.model), "repeat_prior", None) is not None
-        ):
+        if teacher is not None and getattr(unwrapped, "repeat_prior", None) is not None:
             raise DataError("a model with a repeat prior learns from no teacher.")
         if teacher is not None and causal != _are_causal(teacher.model):
             raise DataError("the teacher and the model must both be causal or both not: they see other batches.")
