@@ -406,6 +406,12 @@ class Bert4RecHeadTransform(nn.Module):
         return self.norm(self.act(self.dense(hidden_states)))
 
 
+def is_item(config: Bert4RecConfig, input_ids: torch.LongTensor) -> torch.BoolTensor:
+    """Where token ids are items: neither PAD nor MASK nor UNK."""
+    special_ids = (config.pad_token_id, config.mask_token_id, config.unk_token_id)
+    return torch.stack([input_ids != special_id for special_id in special_ids]).all(0)
+
+
 def positions_from_the_newest(attention_mask: torch.Tensor) -> torch.LongTensor:
     """Number of newer items at each position of `attention_mask`, both `(batch_size, sequence_length)`."""
     return (attention_mask.long().flip(1).cumsum(1).flip(1) - 1).clamp(min=0)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from .configuration_bert4rec import Bert4RecConfig
-from .layers_bert4rec import log_of_shares
+from .layers_bert4rec import is_item, log_of_shares
 
 
 @torch.compiler.disable
@@ -59,10 +59,9 @@ def check_objective(
     """
     rows = slice(16)  # all of a batch are made alike, and so many are enough to tell
     input_ids, labels = input_ids[rows], labels[rows]
-    is_padding = input_ids == config.pad_token_id
+    shows_item = is_item(config, input_ids)
     if attention_mask is not None and attention_mask.ndim == 2:
-        is_padding |= attention_mask[rows] == 0
-    is_item = ~is_padding & (input_ids != config.mask_token_id) & (input_ids != config.unk_token_id)
+        shows_item &= attention_mask[rows] != 0
 
     # Of each label: the input where it is predicted, and the one after that.
     columns = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
@@ -70,14 +69,14 @@ def check_objective(
     after = (columns + 1).clamp(max=input_ids.shape[1] - 1)
     labelled = (labels != -100) & (labels != config.pad_token_id)
     inputs, next_inputs = input_ids.gather(1, columns), input_ids.gather(1, after)
-    shows_other = labelled & is_item.gather(1, columns) & (inputs != labels)
-    has_next = labelled & is_item.gather(1, after) & (columns < after)
+    shows_other = labelled & shows_item.gather(1, columns) & (inputs != labels)
+    has_next = labelled & shows_item.gather(1, after) & (columns < after)
     has_label = torch.zeros_like(input_ids, dtype=torch.long).scatter_add(1, columns, labelled.long()) > 0
     counts = [
         *(labelled, labelled & (inputs == labels), labelled & (inputs == config.mask_token_id), shows_other),
         *(has_next & (next_inputs == labels), has_next & (next_inputs != labels)),
         *(shows_other & has_next & (next_inputs == labels), shows_other & has_next & (next_inputs != labels)),
-        is_item & ~has_label,
+        shows_item & ~has_label,
     ]
     counts = torch.stack([count.sum() for count in counts]).tolist()  # waits for the device, as select_targets does
     num_labels, own, hidden, other, followed, not_followed, other_followed, other_not_followed, unlabelled = counts

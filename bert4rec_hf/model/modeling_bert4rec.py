@@ -26,6 +26,7 @@ from .layers_bert4rec import (
     Bert4RecRepeatPrior,
     Bert4RecZeroLinear,
     additive_mask,
+    is_item,
     positions_from_the_newest,
     rotary_position_embeddings,
     take_positions,
@@ -519,10 +520,7 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         ages = wanted[:, None] - columns
         ages = (ages + 1).clamp(min=0) if self.config.is_causal else ages.abs()  # a causal input is the item before
         item_ids = self.seen_items(input_ids, attention_mask if getattr(attention_mask, "ndim", 0) == 2 else None)
-        return item_ids[rows], ages.masked_fill(~self.are_items(item_ids)[rows], 0)
-
-    def are_items(self, input_ids: torch.LongTensor) -> torch.BoolTensor:
-        return torch.stack([input_ids != special_id for special_id in self.special_ids]).all(0)
+        return item_ids[rows], ages.masked_fill(~is_item(self.config, item_ids)[rows], 0)
 
 
 __all__ = ["Bert4RecForMaskedLM", "Bert4RecModel", "Bert4RecPreTrainedModel", "Bert4RecRecommendationOutput"]

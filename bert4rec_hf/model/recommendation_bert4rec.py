@@ -6,7 +6,7 @@ from functools import wraps
 
 import torch
 
-from .layers_bert4rec import positions_from_the_newest
+from .layers_bert4rec import is_item, positions_from_the_newest
 from .ranking_bert4rec import (
     Bert4RecRecommendationOutput,
     Mixture,
@@ -191,7 +191,7 @@ class NextItemMixin(RecommendationMixin):
         item_ids = self.seen_items(input_ids, attention_mask)
         if self.repeat_prior is not None:
             ages = positions_from_the_newest(item_ids != self.config.pad_token_id) + 1
-            history = item_ids, ages.masked_fill(~self.are_items(item_ids), 0)
+            history = item_ids, ages.masked_fill(~is_item(self.config, item_ids), 0)
         input_ids, attention_mask, last = self.add_mask(item_ids, attention_mask)
         outputs = self.model(input_ids, attention_mask, user_features=user_features, output_positions=last)
         return outputs[0][:, 0], *history
