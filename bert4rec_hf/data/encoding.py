@@ -10,7 +10,7 @@ from ..errors import DataError
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, normalize_value
 from .interactions import Interactions
-from .splits import Split, Window, check_unseen, history_and_targets, training_rows
+from .splits import Split, Window
 from .tables import ids_as
 
 
@@ -26,7 +26,8 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
     Raises:
         `DataError`: if no row, user or item is left to train on.
     """
-    train, keep_user, keep_item = training_rows(interactions, split)
+    log = split.apply(interactions)
+    train, (keep_user, keep_item) = log.fitted_rows, log.core
     if interactions.arguments.min_events > 1:
         few = f"fewer than {interactions.arguments.min_events} training events, left out"
         interactions.counts[f"users with {few}"] = int((~keep_user).sum())
@@ -164,11 +165,11 @@ def encode_training(interactions: Interactions, processor: Bert4RecProcessor, sp
     The training rows of a log as a data set, a row a user: `input_ids` (the whole history), `user_features`, `row`
     (what its random draws are keyed by) and `length`.
     """
-    train, keep_user, _ = training_rows(interactions, split)
-    train &= (token_ids(interactions, processor) >= 0)[interactions.item]
+    log = split.apply(interactions)
+    train = log.fitted_rows & (token_ids(interactions, processor) >= 0)[interactions.item]
     users = np.unique(interactions.user[train])
     if processor.unknown_items == "unk":  # UNK is learnt from the items below min_events
-        train = split.rows(interactions)["train"] & np.isin(interactions.user, users)
+        train = log.rows["train"] & np.isin(interactions.user, users)
     length = np.bincount(interactions.user[train], minlength=len(interactions.user_ids))[users]
     # A row keeps its draws, whoever else comes to the log after the training rows.
     return _encode(interactions, processor, train, users, row=np.arange(len(users)), length=length)
@@ -195,16 +196,16 @@ def encode_evaluation(
     Raises:
         `DataError`: if there is no target, or the processor's model was trained on one.
     """
-    _, keep_user, _ = training_rows(interactions, split)
-    history, targets = history_and_targets(interactions, split, subset, window, update_history)
-    targets = targets & keep_user[interactions.user]
+    log = split.apply(interactions)
+    history, targets = log.history_and_targets(subset, window, update_history)
+    targets = targets & log.core[0][interactions.user]
     users = np.unique(interactions.user[targets])
     if not len(users):
         hint = " (see --validation_days)" if subset == "validation" and split.split == "temporal" else ""
         when = f" in {window.name}" if window else ""
         raise DataError(f"nobody is left to evaluate: no {subset} rows under the split {split}{when}{hint}.")
     if processor.split:
-        check_unseen(interactions, Split(**processor.split), targets)
+        Split(**processor.split).apply(interactions).check_unseen(targets)
     tokens = token_ids(interactions, processor)
     tokens = np.where(tokens < 0, processor.vocab_size + np.arange(len(tokens), dtype=np.int32), tokens)
     pairs = np.unique(

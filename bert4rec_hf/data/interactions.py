@@ -95,6 +95,7 @@ class Interactions:
         item_features (`dict[str, tuple[np.ndarray, pa.Array]]`): for each feature pairs of item code and value.
         user_features (`dict[str, pa.Array]`): for each feature the value of each user, null where there is none.
         counts (`dict[str, int]`): what was read and what each step of the cleaning left out.
+        split_logs (`dict`): what [`Split.apply`] has made of it, by split.
     """
 
     arguments: DataArguments
@@ -107,6 +108,7 @@ class Interactions:
     item_features: dict = field(default_factory=dict)
     user_features: dict = field(default_factory=dict)
     counts: dict = field(default_factory=dict)
+    split_logs: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.user)

@@ -3,7 +3,8 @@
 
 import datetime
 import re
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -53,6 +54,13 @@ class Split:
             return (datetime.date.fromisoformat(self.cutoff or "") - datetime.date(1970, 1, 1)).days
         except (TypeError, ValueError):
             raise DataError(f"a temporal split needs --cutoff YYYY-MM-DD, not {self.cutoff!r}.") from None
+
+    def apply(self, interactions: Interactions) -> "SplitLog":
+        """The log under this split: computed at the first call, and kept with the log for those that follow."""
+        key = astuple(self)
+        if key not in interactions.split_logs:
+            interactions.split_logs[key] = SplitLog(interactions, self)
+        return interactions.split_logs[key]
 
     def rows(self, interactions: Interactions) -> dict[str, np.ndarray]:
         """Masks over the log's rows, each `(num_rows,)`, disjoint: `train`, `validation`, `test`."""
@@ -127,68 +135,93 @@ def parse_windows(text: str | None, split: Split) -> list[Window] | None:
     return windows
 
 
-def history_and_targets(
-    interactions: Interactions, split: Split, subset: str, window: Window | None = None, update_history: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
+class SplitLog:
     """
-    Masks of the rows a user is recommended from and of those that should be found.
+    A log under a split: which rows train, validate and test. [`Split.apply`] makes one a log and split.
 
     Args:
-        subset (`str`): `"validation"` or `"test"`.
-        window ([`Window`], *optional*): the only days of the targets.
-        update_history (`bool`, *optional*, defaults to `False`): whether the history goes on to the window's first
-            day, or ends where the targets of the split begin.
+        interactions ([`Interactions`]): the log; it must not change afterwards.
+        split ([`Split`]): how it is divided.
     """
-    rows = split.rows(interactions)
-    history = rows["train"] | rows["validation"] if subset == "test" else rows["train"]
-    targets = rows[subset]
-    if window is not None:
-        if update_history:
-            history = history | (targets & (interactions.day < window.first))
-        targets = targets & window.rows(interactions)
-    return history, targets
 
+    def __init__(self, interactions: Interactions, split: Split):
+        self.interactions, self.split = interactions, split
 
-def check_unseen(interactions: Interactions, trained_on: Split, targets: np.ndarray):
-    """
-    Checks that a model has not been trained on what it is evaluated by.
+    @cached_property
+    def rows(self) -> dict[str, np.ndarray]:
+        """Masks over the log's rows, each `(num_rows,)`, disjoint: `train`, `validation`, `test`."""
+        return self.split.rows(self.interactions)
 
-    Args:
-        trained_on ([`Split`]): what it was trained under.
-        targets (`np.ndarray` of bool, shape `(num_rows,)`): the rows that should be found.
+    @cached_property
+    def core(self) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Masks of the users `(num_users,)` and items `(num_items,)` that stay under `min_events`; see [`k_core`].
 
-    Raises:
-        `DataError`: if one of them is a training row.
-    """
-    leaked = np.flatnonzero(targets & trained_on.rows(interactions)["train"])
-    if len(leaked):
-        row = leaked[0]
-        user = interactions.user_ids[int(interactions.user[row])].as_py()
-        item = interactions.item_ids[int(interactions.item[row])].as_py()
-        raise DataError(
-            f"{len(leaked):,} test rows are training rows of the model ({trained_on}), the first of them user "
-            f"{user!r}, item {item!r}, {np.datetime64(int(interactions.day[row]), 'D')}; test it on later rows, or "
-            "train it on earlier ones."
-        )
+        Raises:
+            `DataError`: if no row is left to train on.
+        """
+        train = self.rows["train"]
+        if not train.any():
+            day = self.interactions.day
+            first, last = (np.datetime64(int(day), "D") for day in (day.min(), day.max()))
+            raise DataError(
+                f"no row of the log is left to train on ({self.split}); the log runs from {first} to {last}."
+            )
+        return k_core(self.interactions, train, self.interactions.arguments.min_events)
 
+    @cached_property
+    def fitted_rows(self) -> np.ndarray:
+        """
+        Mask of the rows `(num_rows,)` that everything fitted sees: the training rows, less users and items below
+        `min_events`.
 
-def training_rows(interactions: Interactions, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """
-    What everything fitted sees: the training rows of a split, less users and items below `min_events`.
+        Raises:
+            `DataError`: if no row is left to train on.
+        """
+        keep_user, keep_item = self.core
+        return self.rows["train"] & keep_user[self.interactions.user] & keep_item[self.interactions.item]
 
-    Returns:
-        `tuple[np.ndarray, np.ndarray, np.ndarray]`: masks of the rows `(num_rows,)`, and of the users `(num_users,)`
-        and items `(num_items,)` that are kept.
+    def history_and_targets(
+        self, subset: str, window: Window | None = None, update_history: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Masks of the rows a user is recommended from and of those that should be found.
 
-    Raises:
-        `DataError`: if no row is left to train on.
-    """
-    train = split.rows(interactions)["train"]
-    if not train.any():
-        first, last = (np.datetime64(int(day), "D") for day in (interactions.day.min(), interactions.day.max()))
-        raise DataError(f"no row of the log is left to train on ({split}); the log runs from {first} to {last}.")
-    keep_user, keep_item = k_core(interactions, train, interactions.arguments.min_events)
-    return train & keep_user[interactions.user] & keep_item[interactions.item], keep_user, keep_item
+        Args:
+            subset (`str`): `"validation"` or `"test"`.
+            window ([`Window`], *optional*): the only days of the targets.
+            update_history (`bool`, *optional*, defaults to `False`): whether the history goes on to the window's
+                first day, or ends where the targets of the split begin.
+        """
+        history, targets = self.rows["train"], self.rows[subset]
+        if subset == "test":
+            history = history | self.rows["validation"]
+        if window is not None:
+            if update_history:
+                history = history | (targets & (self.interactions.day < window.first))
+            targets = targets & window.rows(self.interactions)
+        return history, targets
+
+    def check_unseen(self, targets: np.ndarray):
+        """
+        Checks that a model that was trained under this split has not been trained on what it is evaluated by.
+
+        Args:
+            targets (`np.ndarray` of bool, shape `(num_rows,)`): the rows that should be found.
+
+        Raises:
+            `DataError`: if one of them is a training row.
+        """
+        leaked, log = np.flatnonzero(targets & self.rows["train"]), self.interactions
+        if len(leaked):
+            row = leaked[0]
+            user = log.user_ids[int(log.user[row])].as_py()
+            item = log.item_ids[int(log.item[row])].as_py()
+            raise DataError(
+                f"{len(leaked):,} test rows are training rows of the model ({self.split}), the first of them user "
+                f"{user!r}, item {item!r}, {np.datetime64(int(log.day[row]), 'D')}; test it on later rows, or "
+                "train it on earlier ones."
+            )
 
 
 def k_core(interactions: Interactions, train: np.ndarray, min_events: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..data.interactions import Interactions
-from ..data.splits import Split, Window, history_and_targets, training_rows
+from ..data.splits import Split, Window
 from .bootstrap import coverage_and_gini
 
 
@@ -119,11 +119,11 @@ def _divergence(p: np.ndarray, q: np.ndarray) -> float:
 def _targets(interactions: Interactions, split: Split, windows: Sequence[Window] | None) -> list[dict]:
     if split.split == "none":
         return []
-    train, keep_user, _ = training_rows(interactions, split)
+    log = split.apply(interactions)
     known = np.zeros(len(interactions.item_ids), dtype=bool)
-    known[interactions.item[train]] = True
-    history, targets = history_and_targets(interactions, split, "test")
-    targets = targets & keep_user[interactions.user]
+    known[interactions.item[log.fitted_rows]] = True
+    history, targets = log.history_and_targets("test")
+    targets = targets & log.core[0][interactions.user]
     size = np.int64(len(interactions.item_ids))
     pairs = interactions.user * size + interactions.item
     seen = np.sort(pairs[history])

@@ -12,7 +12,7 @@ import pyarrow.csv
 
 from ..data.encoding import encode_evaluation
 from ..data.interactions import Interactions
-from ..data.splits import Split, Window, training_rows
+from ..data.splits import Split, Window
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
@@ -87,7 +87,7 @@ def evaluate(
     Raises:
         `DataError`: if nobody is left to evaluate, if `k` does not fit, or if the model was trained on a target.
     """
-    train, _, _ = training_rows(interactions, split)
+    train = split.apply(interactions).fitted_rows
     models = {MODEL: model, **(members or {})} if model is not None else {}
     recommenders = {name: (of.eval().recommend, of.device) for name, of in models.items()}
     baselines = fit_baselines(interactions, processor, train, recent_days)

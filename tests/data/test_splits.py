@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bert4rec_hf import DataArguments, DataError, Split, parse_windows
 from bert4rec_hf.data.interactions import Interactions
-from bert4rec_hf.data.splits import check_unseen, history_and_targets, k_core, training_rows
+from bert4rec_hf.data.splits import k_core
 
 
 def make_interactions(users, items=None, days=None):
@@ -39,7 +39,7 @@ def test_some_users_validate_and_the_others_train_on_that_event():
     ]  # users 0 and 3 of 0, 2, 3, 4
     assert rows["train"] == [1, 1, 0, 0] + [1, 1] + [1, 1, 0] + [1, 0, 0] + [1, 1, 0]
     assert rows["test"] == Split("leave_one_out").rows(interactions)["test"].astype(int).tolist()
-    history, _ = history_and_targets(interactions, split, "test")
+    history, _ = split.apply(interactions).history_and_targets("test")
     assert history.tolist() == [not test for test in rows["test"]]
     for everyone in (4, 9):
         everyone = Split("leave_one_out", validation_users=everyone).rows(interactions)
@@ -49,9 +49,9 @@ def test_some_users_validate_and_the_others_train_on_that_event():
 
 def test_history_ends_where_the_targets_begin():
     interactions, split = make_interactions([0] * 5), Split("leave_one_out")
-    history, targets = history_and_targets(interactions, split, "validation")
+    history, targets = split.apply(interactions).history_and_targets("validation")
     assert history.tolist() == [1, 1, 1, 0, 0] and targets.tolist() == [0, 0, 0, 1, 0]
-    history, targets = history_and_targets(interactions, split, "test")
+    history, targets = split.apply(interactions).history_and_targets("test")
     assert history.tolist() == [1, 1, 1, 1, 0] and targets.tolist() == [0, 0, 0, 0, 1]
 
 
@@ -145,7 +145,7 @@ def test_k_core_looks_at_training_rows_until_nothing_changes():
         (lambda: Split("random"), "split is 'random'"),
         (lambda: Split("temporal", "2022-04-01", -1), "validation_days is -1"),
         (lambda: Split(validation_users=-1), "validation_users is -1"),
-        (lambda: training_rows(make_interactions([0]), Split("temporal", "1960-01-01")), "runs from 1970-01-01"),
+        (lambda: Split("temporal", "1960-01-01").apply(make_interactions([0])).fitted_rows, "runs from 1970-01-01"),
         (lambda: k_core(make_interactions([0, 1]), np.ones(2, dtype=bool), 2), "nobody is left"),
     ],
 )
@@ -188,10 +188,10 @@ def test_windows_need_a_cut_off():
 
 def test_windows_divide_the_test_rows(interactions):
     windows = parse_windows("10D,10D,2M", APRIL)
-    rows = np.stack([history_and_targets(interactions, APRIL, "test", window)[1] for window in windows])
+    rows = np.stack([APRIL.apply(interactions).history_and_targets("test", window)[1] for window in windows])
     assert (rows.sum(0) == APRIL.rows(interactions)["test"]).all()
     frozen, updated = (
-        history_and_targets(interactions, APRIL, "test", windows[1], update) for update in (False, True)
+        APRIL.apply(interactions).history_and_targets("test", windows[1], update) for update in (False, True)
     )
     assert (frozen[1] == updated[1]).all() and (frozen[0] == APRIL.rows(interactions)["train"]).all()
     assert (updated[0] == (interactions.day < windows[1].first)).all() and updated[0].sum() > frozen[0].sum()
@@ -199,10 +199,10 @@ def test_windows_divide_the_test_rows(interactions):
 
 def test_training_rows_among_the_targets_are_named(interactions):
     targets = APRIL.rows(interactions)["test"]
-    check_unseen(interactions, APRIL, targets)
-    check_unseen(interactions, Split("temporal", "2022-03-01"), targets)
+    APRIL.apply(interactions).check_unseen(targets)
+    Split("temporal", "2022-03-01").apply(interactions).check_unseen(targets)
     with pytest.raises(DataError) as error:
-        check_unseen(interactions, Split("temporal", "2022-04-02"), targets)
+        Split("temporal", "2022-04-02").apply(interactions).check_unseen(targets)
     first = np.flatnonzero(targets & (interactions.day == APRIL.cutoff_day()))[0]
     user = interactions.user_ids[int(interactions.user[first])].as_py()
     assert f"user {user}, item" in str(error.value) and "2022-04-01;" in str(error.value)
