@@ -1,6 +1,8 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Whole logs to a fitted processor and to encoded data sets, in bulk."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -77,6 +79,23 @@ def _normalized(values: pa.Array) -> tuple[np.ndarray, list[str]]:
     encoded = values.dictionary_encode() if not pa.types.is_dictionary(values.type) else values
     texts = [normalize_value(value) for value in encoded.dictionary.to_pylist()] + [""]
     return encoded.indices.fill_null(len(texts) - 1).to_numpy().astype(np.int64), texts
+
+
+def as_dataset(rows: Dataset | Iterable) -> Dataset:
+    """
+    Encoded rows as a data set: a torch data set, a list of dicts or a stream is read once and held in memory.
+
+    Raises:
+        `DataError`: if there are no rows, or they have no `input_ids`.
+    """
+    if not isinstance(rows, Dataset):
+        if hasattr(rows, "__getitem__") and hasattr(rows, "__len__"):
+            rows = (rows[number] for number in range(len(rows)))
+        rows = Dataset.from_list([dict(row) for row in rows])
+    if not len(rows) or "input_ids" not in rows.column_names:
+        columns = f"the columns {', '.join(rows.column_names)}" if len(rows) else "no rows"
+        raise DataError(f"the data set has {columns}; it needs input_ids, a history's token ids (see encode_items).")
+    return rows
 
 
 def history_lengths(dataset: Dataset) -> np.ndarray:

@@ -1,25 +1,115 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Ranking the whole catalogue for many users."""
+"""Ranking the whole catalogue for many users, and scoring the lists."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from accelerate import Accelerator
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..data.collators import DataCollatorForHistories
-from ..data.encoding import encode_histories, history_lengths
+from ..data.encoding import as_dataset, encode_histories, history_lengths
 from ..data.interactions import Interactions, read_user_ids
 from ..data.tables import ids_as
 from ..errors import DataError
 from ..files import atomic_write
+from ..metrics.ranking.ranking import ranking_scores
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
+from .targets import Targets
+
+
+class RankingEvaluator:
+    """
+    Ranks the whole catalogue for the users of a data set, and scores the lists. Called with a model it returns the
+    metrics of `metrics/ranking`, means over the users.
+
+    Args:
+        dataset (`Dataset`):
+            A row a user, as [`encode_evaluation`] makes it: `input_ids`, `user_features`, and `relevant`, the items to
+            find. A torch data set, a list of dicts or a stream will do as well; without `relevant` there is
+            [`~RankingEvaluator.rank`] alone.
+        processor ([`Bert4RecProcessor`]):
+            The model's.
+        k (`Sequence[int]`, *optional*, defaults to `(10,)`):
+            Lengths of the lists.
+        exclude_seen (`bool`, *optional*, defaults to `False`):
+            Leave the items of a user's history out.
+        batch_size (`int`, *optional*, defaults to 128):
+            Users ranked at once.
+        accelerator (`Accelerator`, *optional*):
+            Shares the users among its processes, each of which must call the evaluator; all get the same result.
+        progress (`bool`, *optional*, defaults to `False`):
+            Whether to show a progress bar.
+
+    Raises:
+        `DataError`: if `k` does not fit the catalogue, or the rows have no `input_ids`.
+
+    Example:
+
+    ```python
+    >>> evaluator = RankingEvaluator(encode_evaluation(interactions, processor, split), processor, k=(10,))
+    >>> evaluator(model)["ndcg@10"]
+    0.1702
+    ```"""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        processor: Bert4RecProcessor,
+        k: Sequence[int] = (10,),
+        exclude_seen: bool = False,
+        batch_size: int = 128,
+        accelerator: Accelerator | None = None,
+        progress: bool = False,
+    ):
+        self.dataset, self.processor, self.k = as_dataset(dataset), processor, tuple(k)
+        self.exclude_seen, self.batch_size = exclude_seen, batch_size
+        self.accelerator, self.progress = accelerator, progress
+        check_k(k, processor, self.dataset, exclude_seen)
+
+    def __call__(self, model: Bert4RecForMaskedLM | Callable) -> dict[str, float]:
+        """The metrics by their names, `recall@10` and so on; a model, or a function called as its `recommend`."""
+        scores = self.score(self.rank(model))
+        return {name: float(np.nanmean(values)) for name, values in scores.items()}
+
+    @cached_property
+    def targets(self) -> Targets:
+        """The items to find."""
+        return Targets(self.dataset, self.processor)
+
+    def rank(self, model: Bert4RecForMaskedLM | Callable, description: str = "ranking") -> np.ndarray:
+        """The lists, int64 `(num_users, max(k))`: token ids, best first, in the order of the data set."""
+        recommend, device = getattr(model, "recommend", model), getattr(model, "device", "cpu")
+        is_training = getattr(model, "training", False)
+        how = (self.processor, max(self.k), self.exclude_seen, self.batch_size, device)
+        if is_training:
+            model.eval()
+        try:
+            if self.accelerator is None or self.accelerator.num_processes == 1:
+                return recommend_all(recommend, self.dataset, *how, description if self.progress else None)
+            # Each process ranks as many users: where they share a model's parameters, none may wait for another.
+            processes, this = self.accelerator.num_processes, self.accelerator.process_index
+            places = np.arange(-(-len(self.dataset) // processes)) * processes + this
+            shown = description if self.progress and self.accelerator.is_main_process else None
+            ranked = recommend_all(recommend, self.dataset.select(places % len(self.dataset)), *how, shown)
+            gathered = self.accelerator.gather(torch.from_numpy(ranked).to(self.accelerator.device)).cpu().numpy()
+            by_place = gathered.reshape(processes, len(ranked), -1).swapaxes(0, 1)
+            return by_place.reshape(-1, ranked.shape[1])[: len(self.dataset)]
+        finally:
+            if is_training:
+                model.train()
+
+    def score(self, ranked: np.ndarray) -> dict[str, np.ndarray]:
+        """The metrics of lists `(num_users, max(k))`, a value a user: see `metrics/ranking`."""
+        return ranking_scores(ranked, self.targets.lists(), self.k)
 
 
 def check_k(

@@ -5,12 +5,10 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from ..metrics.ranking.ranking import ranking_scores
 from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.ranking_bert4rec import rank_items
-from .evaluator import batches_of
-from .targets import Targets
+from .evaluator import RankingEvaluator, batches_of
 
 
 @torch.no_grad()
@@ -55,10 +53,10 @@ def select_members(
             ballots[:, rows] = cast.gather(2, best.item_ids.expand(len(cast), -1, -1)).float().cpu().numpy()
     ballots[:, items == 0] = -np.inf
 
-    relevant = Targets(dataset, processor).lists()
+    evaluator = RankingEvaluator(dataset, processor, [k], exclude_seen)
     counts, total, best = np.zeros(len(ballots), dtype=np.int64), np.float32(0), (-1.0, None)
     for _ in range(num_rounds):
-        reached = [_ndcg(total + ballot, items, relevant, k) for ballot in ballots]
+        reached = [_ndcg(total + ballot, items, evaluator) for ballot in ballots]
         chosen = int(np.argmax(reached))
         counts[chosen] += 1
         total = total + ballots[chosen]
@@ -67,7 +65,8 @@ def select_members(
     return best[1], best[0]
 
 
-def _ndcg(total: np.ndarray, items: np.ndarray, relevant: np.ndarray, k: int) -> float:
+def _ndcg(total: np.ndarray, items: np.ndarray, evaluator: RankingEvaluator) -> float:
+    (k,) = evaluator.k
     places = torch.from_numpy(total).topk(k, dim=1).indices.numpy()
     ranked = np.take_along_axis(items, places, axis=1)
-    return float(np.nanmean(ranking_scores(ranked, relevant, [k])[f"ndcg@{k}"]))
+    return float(np.nanmean(evaluator.score(ranked)[f"ndcg@{k}"]))

@@ -12,10 +12,6 @@ from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 
 
-def _rows(dataset: Dataset) -> np.ndarray:
-    return dataset.with_format("arrow")[:]["row"].to_numpy()
-
-
 def _padded(users: np.ndarray, values: np.ndarray, num_users: int) -> np.ndarray:
     """Values in order of their users, a row each, filled up with -1."""
     sizes = np.bincount(users, minlength=num_users)
@@ -27,12 +23,13 @@ def _padded(users: np.ndarray, values: np.ndarray, num_users: int) -> np.ndarray
 class Targets:
     """
     The items to find for the users of a data set of [`encode_evaluation`], by kind: in the user's history, new to the
-    user, and outside the vocabulary.
+    user, and outside the vocabulary. `rows` has the users' codes.
     """
 
     def __init__(self, dataset: Dataset, processor: Bert4RecProcessor):
         columns = dataset.with_format("arrow")[:]
         histories, relevant = columns["input_ids"].combine_chunks(), columns["relevant"].combine_chunks()
+        self.rows = columns["row"].to_numpy() if "row" in columns.column_names else np.arange(len(columns))
         self.num_history = pc.list_value_length(histories).to_numpy()
         self.users, self.items = pc.list_parent_indices(relevant).to_numpy(), pc.list_flatten(relevant).to_numpy()
         size = max(processor.vocab_size, int(self.items.max(initial=0)) + 1)

@@ -2,7 +2,7 @@
 """Ranking the whole catalogue for many users, and how good that is: by windows, kinds of targets, and baselines."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -18,8 +18,8 @@ from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 from .baselines import fit_baselines, item_popularity
 from .bootstrap import coverage_and_gini, resampled_exposure, resampled_means, with_intervals
-from .evaluator import check_k, recommend_all
-from .targets import ListScorer, Targets, _rows, overlap
+from .evaluator import RankingEvaluator
+from .targets import ListScorer, Targets, overlap
 
 
 MODEL, CEILING, MEMBERS = "BERT4Rec", "best possible", "mean of the members"
@@ -81,78 +81,67 @@ def evaluate(
             before it, instead of what was done when training ended.
         num_rounds (`int`, *optional*, defaults to 1000): samples of the bootstrap; 0 for no intervals.
         members (`Mapping[str, Bert4RecForMaskedLM]`, *optional*): models to look at beside it, such as those that vote
-            in it, by their names. There are their mean then, and in each window of the report the `"overlap"`: for two
-            names and each k the mean share of items that their lists have in common.
+            in it, by their names; "member NAME" where another row has that name. There are their mean then, and in
+            each window of the report the `"overlap"`: for two names and each k the mean share of items that their
+            lists have in common.
 
     Raises:
         `DataError`: if nobody is left to evaluate, if `k` does not fit, or if the model was trained on a target.
     """
     train = split.apply(interactions).fitted_rows
-    models = {MODEL: model, **(members or {})} if model is not None else {}
-    recommenders = {name: (of.eval().recommend, of.device) for name, of in models.items()}
     baselines = fit_baselines(interactions, processor, train, recent_days)
-    recommenders |= {name: (recommend, "cpu") for name, recommend in baselines.items()}
-
+    models = {MODEL: model} if model is not None else {}
+    members = _apart(members or {}, (MODEL, CEILING, MEMBERS, *baselines))
     windows = list(windows or [None])
-    datasets = [
-        encode_evaluation(interactions, processor, split, subset, window, update_history) for window in windows
+    how = (k, exclude_seen, batch_size)
+    evaluators = [
+        RankingEvaluator(
+            encode_evaluation(interactions, processor, split, subset, window, update_history), processor, *how
+        )
+        for window in windows
     ]
-    asked = datasets
+    asked = evaluators
     if not update_history and len(windows) > 1:  # one list will do for all windows
         whole = Window(windows[0].first, windows[-1].end)
-        asked = [encode_evaluation(interactions, processor, split, subset, whole)] * len(windows)
-    for dataset in asked:
-        check_k(k, processor, dataset, exclude_seen)
-    ranked = {}
-    for name, (recommend, device) in recommenders.items():
-        # A rule scores each item for each user, whatever the size of the catalogue.
-        at_once = batch_size if name in models else max(1, min(batch_size, 2**24 // processor.vocab_size))
-        how = (processor, max(k), exclude_seen, at_once, device, f"ranking {name}" if progress else None)
-        lists = {dataset: recommend_all(recommend, dataset, *how) for dataset in dict.fromkeys(asked)}
-        ranked[name] = [
-            lists[other][np.searchsorted(_rows(other), _rows(dataset))] for other, dataset in zip(asked, datasets)
-        ]
+        asked = [RankingEvaluator(encode_evaluation(interactions, processor, split, subset, whole), processor, *how)]
+    for evaluator in asked:
+        evaluator.progress = progress
+    ranked = {name: _lists(of, name, asked, evaluators) for name, of in {**models, **members}.items()}
+    for evaluator in asked:  # a rule scores each item for each user, whatever the size of the catalogue
+        evaluator.batch_size = max(1, min(batch_size, 2**24 // processor.vocab_size))
+    ranked |= {name: _lists(of, name, asked, evaluators) for name, of in baselines.items()}
 
     having = item_popularity(interactions, processor, train, of_users=True)
     # An item that was added without training rows counts as one user's.
     scorer = ListScorer(processor, np.maximum(having, 1) / len(np.unique(interactions.user[train])), k)
-    everywhere = reduce(np.intersect1d, map(_rows, datasets))
+    everywhere = reduce(np.intersect1d, [evaluator.targets.rows for evaluator in evaluators])
     report, tables = [], []
-    for n, (window, dataset) in enumerate(zip(windows, datasets)):
-        targets = Targets(dataset, processor)
-        scores = {name: scorer(lists[n], targets) for name, lists in ranked.items()}
+    for number, (window, evaluator) in enumerate(zip(windows, evaluators)):
+        name, targets = window.name if window else subset, evaluator.targets
+        lists = {recommender: of_windows[number] for recommender, of_windows in ranked.items()}
+        scores = {recommender: scorer(of, targets) for recommender, of in lists.items()}
         if members:
-            of_each = [scores[name] for name in members]
-            scores[MEMBERS] = {name: np.mean([values[name] for values in of_each], axis=0) for name in of_each[0]}
+            of_each = [scores[member] for member in members]
+            scores[MEMBERS] = {metric: np.mean([of[metric] for of in of_each], axis=0) for metric in of_each[0]}
         scores[CEILING] = scorer(targets.best_lists(max(k)), targets)
-        users = _rows(dataset)
-        groups = {ALL_USERS: np.ones(len(users), dtype=bool)}
-        if not targets.num_history.all():
-            groups["users with history"] = targets.num_history > 0
-        if len(windows) > 1:
-            groups[PANEL] = np.isin(users, everywhere)
-        figures = {name: _figures(scores, group, num_rounds, seed) for name, group in groups.items() if group.any()}
-        of_all = figures[ALL_USERS]["results"]
-        for name, lists in ranked.items():
-            for cutoff in k:
-                exposed = _exposure(lists[n][:, :cutoff] - NUM_SPECIAL_TOKENS, scorer.num_items, num_rounds, seed)
-                of_all[name] |= {f"{metric}@{cutoff}": figure for metric, figure in exposed.items()}
-        name = window.name if window else subset
+        panel = np.isin(targets.rows, everywhere)
+        groups = _groups(targets, panel if len(windows) > 1 else None)
+        figures = {group: _figures(scores, users, num_rounds, seed) for group, users in groups.items()}
+        for recommender, of in lists.items():
+            exposure = _exposure(of, k, scorer.num_items, num_rounds, seed)
+            figures[ALL_USERS]["results"][recommender] |= exposure
         report.append({"name": name, **targets.describe(), "groups": figures})
         if members:
-            report[-1]["overlap"] = _overlaps({name: ranked[name][n] for name in models}, k)
+            report[-1]["overlap"] = _overlaps({of: lists[of] for of in (MODEL, *members)}, k)
         known = {
-            "split": pa.array([str(split)] * len(users)).dictionary_encode(),
-            "origin": pa.array([split.cutoff if split.split == "temporal" else split.split] * len(users)),
-            "window": pa.array([name] * len(users)).dictionary_encode(),
-            "user": interactions.user_ids.take(pa.array(users)),
-            "of_all_windows": np.isin(users, everywhere),
+            "split": _repeated(str(split), targets),
+            "origin": pa.array([split.cutoff if split.split == "temporal" else split.split] * len(panel)),
+            "window": _repeated(name, targets),
+            "user": interactions.user_ids.take(pa.array(targets.rows)),
+            "of_all_windows": panel,
             **targets.counts(),
         }
-        tables += [
-            pa.table({"recommender": pa.array([name] * len(users)).dictionary_encode(), **known, **columns})
-            for name, columns in scores.items()
-        ]
+        tables += [pa.table({"recommender": _repeated(of, targets), **known, **scores[of]}) for of in scores]
     description = {
         "split": str(split),
         "subset": subset,
@@ -164,6 +153,43 @@ def evaluate(
     if members:
         description["members"] = list(members)
     return Evaluation({**description, "windows": report}, pa.concat_tables(tables, promote_options="default"))
+
+
+def _apart(members: Mapping[str, Bert4RecForMaskedLM], taken: Sequence[str]) -> dict[str, Bert4RecForMaskedLM]:
+    """The members by names that no other row of a report has."""
+    named = {}
+    for name, member in members.items():
+        while name in taken or name in named:
+            name = f"member {name}"
+        named[name] = member
+    return named
+
+
+def _lists(
+    recommender: Bert4RecForMaskedLM | Callable,
+    name: str,
+    asked: Sequence[RankingEvaluator],
+    evaluators: Sequence[RankingEvaluator],
+) -> list[np.ndarray]:
+    """The lists of a recommender for the users of each window: those of `asked`, which may be one for all windows."""
+    lists = [evaluator.rank(recommender, f"ranking {name}") for evaluator in asked]
+    if len(asked) == len(evaluators):
+        return lists
+    return [lists[0][np.searchsorted(asked[0].targets.rows, of.targets.rows)] for of in evaluators]
+
+
+def _groups(targets: Targets, panel: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Masks of the groups of users that a report looks at apart, each with somebody in it."""
+    groups = {ALL_USERS: np.ones(len(targets.rows), dtype=bool)}
+    if not targets.num_history.all():
+        groups["users with history"] = targets.num_history > 0
+    if panel is not None:
+        groups[PANEL] = panel
+    return {name: users for name, users in groups.items() if users.any()}
+
+
+def _repeated(value: str, targets: Targets) -> pa.Array:
+    return pa.array([value] * len(targets.rows)).dictionary_encode()
 
 
 def _figures(scores: dict[str, dict[str, np.ndarray]], group: np.ndarray, num_rounds: int, seed: int) -> dict:
@@ -193,7 +219,12 @@ def _overlaps(ranked: dict[str, np.ndarray], k: Sequence[int]) -> dict[str, dict
     }
 
 
-def _exposure(ranked: np.ndarray, num_items: int, num_rounds: int, seed: int) -> dict[str, dict]:
-    figures = coverage_and_gini(np.bincount(ranked.ravel(), minlength=num_items).astype(np.float64))
-    resampled = resampled_exposure(ranked, num_items, num_rounds, seed) if num_rounds else figures[None][:0]
-    return with_intervals(["coverage", "gini"], figures, resampled)
+def _exposure(ranked: np.ndarray, k: Sequence[int], num_items: int, num_rounds: int, seed: int) -> dict[str, dict]:
+    """Coverage and Gini index of lists `(num_users, max(k))` of token ids, for each k, with intervals."""
+    exposure = {}
+    for cutoff in k:
+        items = ranked[:, :cutoff] - NUM_SPECIAL_TOKENS
+        figures = coverage_and_gini(np.bincount(items.ravel(), minlength=num_items).astype(np.float64))
+        resampled = resampled_exposure(items, num_items, num_rounds, seed) if num_rounds else figures[None][:0]
+        exposure |= with_intervals([f"coverage@{cutoff}", f"gini@{cutoff}"], figures, resampled)
+    return exposure
