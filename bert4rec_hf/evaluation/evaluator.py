@@ -87,7 +87,8 @@ class RankingEvaluator:
 
     def rank(self, model: Bert4RecForMaskedLM | Callable, description: str = "ranking") -> np.ndarray:
         """The lists, int64 `(num_users, max(k))`: token ids, best first, in the order of the data set."""
-        recommend, device = getattr(model, "recommend", model), getattr(model, "device", "cpu")
+        recommend = getattr(model, "recommend", model)
+        device = getattr(model, "device", "cpu" if self.accelerator is None else self.accelerator.device)
         is_training = getattr(model, "training", False)
         how = (self.processor, max(self.k), self.exclude_seen, self.batch_size, device)
         if is_training:

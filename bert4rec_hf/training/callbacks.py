@@ -10,7 +10,7 @@ import time
 import torch
 from safetensors.torch import load_model, save_model
 from torch.optim.swa_utils import AveragedModel
-from transformers import Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..errors import DataError
@@ -20,11 +20,20 @@ from .checkpoints import MANIFEST_NAME
 AVERAGE_NAME = "average.safetensors"
 
 
-class SetEpochCallback(TrainerCallback):
-    """Tells the collator and the sampler which epoch it is: what they draw is keyed by it."""
+class ResumeCallback(TrainerCallback):
+    """
+    What a run needs to go on as if it had never stopped: collator and sampler hear which epoch it is, as their draws
+    are keyed by it, and early stopping goes on counting.
+    """
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        saved = state.stateful_callbacks.get(EarlyStoppingCallback.__name__)
+        for callback in self.trainer.callback_handler.callbacks:
+            if isinstance(callback, EarlyStoppingCallback) and isinstance(saved, dict) and state.global_step:
+                callback.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         for part in (self.trainer.data_collator, self.trainer.train_sampler):
@@ -58,19 +67,23 @@ class EMACallback(TrainerCallback):
     """
 
     def __init__(self, decay: float = 0.999):
-        self.decay, self.average, self.is_swapped = decay, None, False
+        self.decay, self.average, self.is_swapped, self.hook = decay, None, False, None
 
     def _blend(self, averaged: list[torch.Tensor], current: list[torch.Tensor], step: torch.Tensor | int):
         step = int(step)
         torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + step) / (10 + step)))
 
-    def _swap(self, model: torch.nn.Module):
-        for mine, its in zip(self.average.module.parameters(), model.parameters()):
-            mine.data, its.data = its.data, mine.data
-        self.is_swapped = not self.is_swapped
+    def _use_average(self, model: torch.nn.Module, use: bool = True):
+        """Gives the model the average, or the weights that train again."""
+        if use != self.is_swapped:
+            for mine, its in zip(self.average.module.parameters(), model.parameters()):
+                mine.data, its.data = its.data, mine.data
+            self.is_swapped = use
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         self.average = AveragedModel(model, multi_avg_fn=self._blend)
+        # A checkpoint has the weights that train, whatever was evaluated before it is saved.
+        self.hook = model.register_state_dict_pre_hook(lambda model, prefix, keep: self._use_average(model, False))
         file = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}", AVERAGE_NAME)
         if state.global_step:
             if not os.path.exists(file):
@@ -81,20 +94,16 @@ class EMACallback(TrainerCallback):
         load_model(self.average.module, file)
         self.average.n_averaged.fill_(step)
 
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        self._use_average(model, False)
+
     def on_step_end(self, args, state, control, model=None, **kwargs):
+        self._use_average(model, False)
         self.average.update_parameters(model)
-        self._before_evaluation(control, model)
+        self._use_average(model, control.should_evaluate)
 
     def on_epoch_end(self, args, state, control, model=None, **kwargs):
-        self._before_evaluation(control, model)
-
-    def _before_evaluation(self, control, model):
-        if control.should_evaluate and not self.is_swapped:
-            self._swap(model)
-
-    def on_evaluate(self, args, state, control, model=None, **kwargs):
-        if self.is_swapped:
-            self._swap(model)
+        self._use_average(model, control.should_evaluate)
 
     def on_save(self, args, state, control, **kwargs):
         folder = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
@@ -106,9 +115,11 @@ class EMACallback(TrainerCallback):
         save_model(self.average.module, os.path.join(checkpoint, AVERAGE_NAME))
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
+        self.hook.remove()
+        self._use_average(model, False)
         if args.load_best_model_at_end and state.best_model_checkpoint:
             self._load(os.path.join(state.best_model_checkpoint, AVERAGE_NAME), state.global_step)
-        self._swap(model)
+        self._use_average(model)
         self.average, self.is_swapped = None, False  # the model keeps it
 
 

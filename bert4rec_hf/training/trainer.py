@@ -3,20 +3,23 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 
 import numpy as np
 import torch
+from accelerate.data_loader import IterableDatasetShard
 from datasets import Dataset
 from huggingface_hub import CommitInfo, run_as_future
 from huggingface_hub.utils import filter_repo_objects
-from torch.utils.data import Sampler
-from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
+from torch.distributed.tensor import DTensor
+from torch.utils.data import DataLoader, IterableDataset, Sampler
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import (
     PREFIX_CHECKPOINT_DIR,
+    EvalLoopOutput,
     HubStrategy,
     SaveStrategy,
     TrainOutput,
@@ -25,20 +28,22 @@ from transformers.trainer_utils import (
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
-from ..data.collators import DataCollatorForHistories, DataCollatorForItemMasking
+from ..data.collators import DataCollatorForItemMasking
 from ..data.encoding import history_lengths
 from ..errors import DataError
+from ..evaluation.evaluator import RankingEvaluator
 from ..evaluation.targets import Targets
 from ..evaluation.windows import ALL_USERS, MODEL
 from ..files import atomic_write, sync, write_errors
 from ..hub.card import write_model_card
 from ..hub.load import CHECKPOINT_FILES, hub_errors
 from ..hub.push import push_checkpoint
-from ..metrics.ranking.ranking import ranking_scores
-from .callbacks import EMACallback, SetEpochCallback, TrimHeapCallback
+from ..model.processing_bert4rec import Bert4RecProcessor
+from .callbacks import EMACallback, ResumeCallback, TrimHeapCallback
 from .checkpoints import SAVING_DIR, checkpoint_problem, checkpoints_of, newest_whole_checkpoint, write_manifest
 from .distillation import Teacher
 from .sampler import SimilarLengthSampler
+from .training_args import Bert4RecTrainingArguments
 
 
 logger = logging.get_logger(__name__)
@@ -48,6 +53,11 @@ def _are_causal(model: torch.nn.Module) -> set[bool]:
     return {member.config.is_causal for member in getattr(model, "members", [model])}
 
 
+def _is_aside(folder: str) -> bool:
+    """Whether a folder is a checkpoint's that is not whole yet."""
+    return os.path.basename(os.path.dirname(folder)) == SAVING_DIR
+
+
 def _warn_of_failure(job: Future):
     if not job.cancelled() and job.exception() is not None:
         logger.warning(f"A push failed, the training goes on. {job.exception()}")
@@ -55,33 +65,61 @@ def _warn_of_failure(job: Future):
 
 class Bert4RecTrainer(Trainer):
     """
-    [`Trainer`] for [`Bert4RecForMaskedLM`]. Trains with rows of similar length together, and evaluates by ranking the
-    whole catalogue: the evaluation set is one of [`encode_evaluation`], the metrics are those of `metrics/ranking`.
+    [`Trainer`] for [`Bert4RecForMaskedLM`]: trains with rows of similar length together, evaluates by a
+    [`RankingEvaluator`], and saves and pushes the whole recommender with its model card, and no pickle.
 
     Args:
-        k (`Sequence[int]`, *optional*, defaults to `(10,)`):
-            Lengths of the ranked lists that the metrics look at.
-        exclude_seen (`bool`, *optional*, defaults to `False`):
-            Evaluate without the items of a user's history.
+        args ([`Bert4RecTrainingArguments`] or `TrainingArguments`, *optional*):
+            How it trains. `remove_unused_columns` becomes `False`: the collators choose their columns.
+        data_collator (`Callable`, *optional*):
+            What makes training batches; by default a [`DataCollatorForItemMasking`] of the processor.
+        processing_class ([`Bert4RecProcessor`]):
+            The model's processor; saved with it.
+        eval_dataset (*optional*):
+            Where its rows have `relevant`, as those of [`encode_evaluation`], they are ranked, and the metrics are
+            those of `metrics/ranking` and what `compute_metrics` makes of the lists and the targets, padded with -1.
+            Other histories are masked as in training, and give a loss.
+        k (`Sequence[int]`, *optional*):
+            Lengths of the ranked lists; by default those of `args`, or 10.
+        exclude_seen (`bool`, *optional*):
+            Evaluate without the items of a user's history; by default as `args` say.
         teacher ([`Teacher`], *optional*):
             What the model learns from besides the labels.
 
-    What it saves and pushes is the whole recommender with its model card, and no pickle. The card has the results of
-    `trainer.evaluation`, the `report` of [`evaluate`], or else those of the last evaluation while training.
+    The data sets may be of `datasets` or torch, or lists of dicts. `predict` gives the lists of token ids
+    `(num_users, max(k))` for any histories. The card has the results of `trainer.evaluation`, the `report` of
+    [`evaluate`], or else those of the last evaluation while training. The other arguments are those of [`Trainer`].
 
-    The other arguments are those of [`Trainer`]; `processing_class` is the [`Bert4RecProcessor`].
+    Raises:
+        `DataError`: if there is no processor, or model, batches and teacher do not go together.
+        `FloatingPointError`: in `train`, at the step in which the loss or the weights are no longer finite; the last
+        checkpoint stays.
     """
 
     def __init__(
         self,
-        *args,
-        k: Sequence[int] = (10,),
-        exclude_seen: bool = False,
+        model: torch.nn.Module | None = None,
+        args: TrainingArguments | None = None,
+        data_collator: Callable | None = None,
+        *other_args,
+        processing_class: Bert4RecProcessor | None = None,
+        k: Sequence[int] | None = None,
+        exclude_seen: bool | None = None,
         teacher: Teacher | None = None,
         **kwargs,
     ):
-        kwargs.setdefault("compute_metrics", self._ranking_metrics)
-        super().__init__(*args, **kwargs)
+        if not isinstance(processing_class, Bert4RecProcessor):
+            raise DataError("Bert4RecTrainer needs processing_class, the Bert4RecProcessor of the model.")
+        args = args if args is not None else Bert4RecTrainingArguments()
+        args.remove_unused_columns = False
+        if data_collator is None and model is not None:
+            data_collator = DataCollatorForItemMasking(
+                processing_class,
+                max_length=model.config.max_position_embeddings,
+                mlm=not model.config.is_causal,
+                seed=args.seed,
+            )
+        super().__init__(model, args, data_collator, *other_args, processing_class=processing_class, **kwargs)
         if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             raise DataError(f"hub_strategy {self.args.hub_strategy.value!r} pushes pickles; use 'every_save'.")
         unwrapped = self.accelerator.unwrap_model(self.model)
@@ -92,32 +130,25 @@ class Bert4RecTrainer(Trainer):
             raise DataError("a model with a repeat prior learns from no teacher.")
         if teacher is not None and causal != _are_causal(teacher.model):
             raise DataError("the teacher and the model must both be causal or both not: they see other batches.")
-        self.k, self.exclude_seen, self.teacher, self.evaluation = tuple(k), exclude_seen, teacher, None
+        self.k = tuple(getattr(args, "k", (10,)) if k is None else k)
+        self.exclude_seen = getattr(args, "exclude_seen", False) if exclude_seen is None else exclude_seen
+        self.teacher, self.evaluation, self.train_sampler = teacher, None, None
         if teacher is not None:
             teacher.model.to(self.args.device)
-        self.train_sampler, self.is_saving = None, False
-        self.add_callback(SetEpochCallback(self))
+        self.add_callback(ResumeCallback(self))
         self.add_callback(TrimHeapCallback())
 
-    def _set_signature_columns_if_needed(self):
-        self._signature_columns = ["input_ids", "user_features", "row", "relevant"]
-
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+    # Trainer has no public hook for the order of the rows alone.
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         train_dataset = self.train_dataset if train_dataset is None else train_dataset
-        lengths = np.minimum(history_lengths(train_dataset), self.data_collator.max_length)
+        if not isinstance(train_dataset, Dataset) or "input_ids" not in train_dataset.column_names:
+            return super()._get_train_sampler(train_dataset)
+        longest = getattr(self.data_collator, "max_length", self.model.config.max_position_embeddings)
+        lengths = np.minimum(history_lengths(train_dataset), longest)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         # The rows of a step are alike, whichever process gets them: none waits for another.
         self.train_sampler = SimilarLengthSampler(lengths, self.args.train_batch_size * self.args.world_size, seed)
         return self.train_sampler
-
-    def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):
-        training_collator = self.data_collator
-        if not is_training:
-            self.data_collator = DataCollatorForHistories(self.processing_class)
-        try:
-            return super()._get_dataloader(dataset, *args, is_training=is_training, **kwargs)
-        finally:
-            self.data_collator = training_collator
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if self.teacher is None:
@@ -135,20 +166,67 @@ class Bert4RecTrainer(Trainer):
         loss = (1 - self.teacher.weight) * loss + self.teacher.weight * scale * soft_loss
         return (loss, outputs) if return_outputs else loss
 
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        inputs = self._prepare_inputs(inputs)
-        relevant = inputs.pop("relevant")
-        with torch.no_grad(), self.compute_loss_context_manager():
-            top = self.accelerator.unwrap_model(model).recommend(
-                **inputs, k=max(self.k), exclude_seen=self.exclude_seen
-            )
-        return None, top.item_ids, relevant
+    def training_step(self, *args, **kwargs) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            self._raise_divergence(f"the loss is {loss.item()}")
+        return loss
 
-    def _issue_warnings_after_load(self, load_result):
-        # An output layer is not in the file when it is the item embedding, which is; no reason to worry anyone.
-        for name in self.model.all_tied_weights_keys.keys() & set(load_result.missing_keys):
-            load_result.missing_keys.remove(name)
-        super()._issue_warnings_after_load(load_result)
+    def _check_weights(self):
+        for name, parameter in self.model.named_parameters():
+            local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+            if not torch.isfinite(local).all():
+                self._raise_divergence(f"{name} is not finite")
+
+    def _raise_divergence(self, what: str):
+        saved = checkpoints_of(self.args.output_dir)
+        raise FloatingPointError(
+            f"step {self.state.global_step + 1}: {what}, the training has diverged. A lower learning rate than "
+            f"{self.args.learning_rate:g} may help."
+            + (f" The last checkpoint is {saved[-1]}." if saved else " There is no checkpoint.")
+        )
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """[`Trainer.evaluation_loop`]; ranks for those who have items to find, and to predict."""
+        rows = dataloader.dataset
+        rows = rows.dataset if isinstance(rows, IterableDatasetShard) else rows
+        row = next(iter(rows), {}) if isinstance(rows, IterableDataset) else rows[0] if len(rows) else {}
+        if "relevant" not in row and description != "Prediction":
+            return super().evaluation_loop(
+                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+            )
+        if self.is_in_train:
+            self._check_weights()
+        self.callback_handler.eval_dataloader = dataloader
+        model = self.accelerator.unwrap_model(self.model).eval()
+
+        def recommend(**inputs):
+            output = model.recommend(**inputs)
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+            return output
+
+        evaluator = RankingEvaluator(
+            rows, self.processing_class, self.k, self.exclude_seen, self.args.eval_batch_size, self.accelerator
+        )
+        with self.compute_loss_context_manager():
+            ranked = evaluator.rank(recommend)
+        targets, metrics = None, {}
+        if "relevant" in row:
+            targets = evaluator.targets.lists()
+            metrics = {name: float(np.nanmean(values)) for name, values in evaluator.score(ranked).items()}
+            if self.compute_metrics is not None:
+                metrics |= self.compute_metrics(EvalPrediction(predictions=ranked, label_ids=targets))
+        metrics = {
+            f"{metric_key_prefix}_{name.removeprefix(f'{metric_key_prefix}_')}": metrics[name] for name in metrics
+        }
+        return EvalLoopOutput(ranked, targets, metrics, num_samples=len(ranked))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs) -> TrainOutput:
         """
@@ -180,22 +258,17 @@ class Bert4RecTrainer(Trainer):
         if self.args.should_save:
             shutil.rmtree(os.path.join(folder, SAVING_DIR), ignore_errors=True)  # what was cut short
         try:
-            return super().train(resume_from_checkpoint, *args, **kwargs)
-        except DataError:
+            output = super().train(resume_from_checkpoint, *args, **kwargs)
+            self._check_weights()
+            return output
+        except (DataError, FloatingPointError):
             for callback in self.callback_handler.callbacks:
                 if getattr(callback, "training_bar", None) is not None:
                     callback.training_bar.close()  # what is said next gets a line of its own
             raise
 
-    def _load_callback_state(self):
-        super()._load_callback_state()
-        saved = self.state.stateful_callbacks.get(EarlyStoppingCallback.__name__)
-        for callback in self.callback_handler.callbacks:
-            if isinstance(callback, EarlyStoppingCallback) and isinstance(saved, dict):
-                callback.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]
-
+    # Trainer takes one step before it asks whether a run is over.
     def _run_epoch(self, *args, **kwargs):
-        # A run that was over when it was saved goes not one step further.
         is_over = self.state.global_step >= self.state.max_steps
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, EarlyStoppingCallback):
@@ -205,19 +278,17 @@ class Bert4RecTrainer(Trainer):
         else:
             super()._run_epoch(*args, **kwargs)
 
-    def _get_output_dir(self, trial) -> str:
-        run_dir = super()._get_output_dir(trial)
-        return os.path.join(run_dir, SAVING_DIR) if self.is_saving else run_dir
-
+    # Trainer writes a checkpoint file by file under its final name. Here it saves aside, and what is there gets its
+    # name when all of it is on the disk, its manifest too.
     def _save_checkpoint(self, model, trial):
-        """Trainer saves aside; what is there gets its name when all of it is on the disk, its manifest too."""
-        run_dir = self._get_output_dir(trial)
-        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        run_dir, name = self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         checkpoint, aside = os.path.join(run_dir, name), os.path.join(run_dir, SAVING_DIR, name)
-        self.is_saving = True
+        self._check_weights()
+        self.args.output_dir = os.path.dirname(aside)
         try:
             with write_errors(checkpoint):
                 super()._save_checkpoint(model, trial)
+                self.args.output_dir = run_dir
                 best = os.path.join(run_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}")
                 if best == checkpoint or os.path.isdir(best):
                     self.state.best_model_checkpoint = best
@@ -233,7 +304,7 @@ class Bert4RecTrainer(Trainer):
                     os.replace(aside, checkpoint)
                     sync(run_dir)
         finally:
-            self.is_saving = False
+            self.args.output_dir = run_dir
             if self.args.should_save:
                 shutil.rmtree(os.path.dirname(aside), ignore_errors=True)
         self.accelerator.wait_for_everyone()
@@ -246,13 +317,16 @@ class Bert4RecTrainer(Trainer):
         if self.args.push_to_hub:
             self._push_from_checkpoint(checkpoint)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None):
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False):
+        """[`Trainer.save_model`]; all files or none, and without the pickle of the arguments, which nothing reads."""
         output_dir = output_dir or self.args.output_dir
-        is_apart = self.is_saving or not self.args.should_save
-        with nullcontext(output_dir) if is_apart else atomic_write(output_dir) as folder:
-            super()._save(folder, state_dict)
-            if self.args.should_save:  # a pickle that nothing reads
+        is_whole = self.args.should_save and not _is_aside(output_dir)
+        with atomic_write(output_dir) if is_whole else nullcontext(output_dir) as folder:
+            super().save_model(folder, _internal_call=True)
+            if self.args.should_save:
                 os.remove(os.path.join(folder, TRAINING_ARGS_NAME))
+        if self.args.push_to_hub and not _internal_call:
+            self.push_to_hub(commit_message="Model save", revision=self.args.hub_revision)
 
     def create_model_card(self, **kwargs):
         """Writes README.md into `args.output_dir`; the arguments are those of [`write_model_card`]."""
@@ -312,8 +386,10 @@ class Bert4RecTrainer(Trainer):
         self.create_model_card(**kwargs)
         return self._push(commit_message, token, revision, blocking)
 
+    # Trainer's would push all that lies in the folder, pickles and the users' figures too.
     def _push_from_checkpoint(self, checkpoint_folder: str):
-        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END or self.is_saving:
+        is_last = self.args.hub_strategy == HubStrategy.END
+        if not self.is_world_process_zero() or is_last or _is_aside(checkpoint_folder):
             return
         busy = self.push_in_progress is not None and not self.push_in_progress.is_done()
         if busy and not self.args.hub_always_push:
@@ -341,7 +417,3 @@ class Bert4RecTrainer(Trainer):
         job = run_as_future(push_checkpoint, *arguments)
         job.add_done_callback(_warn_of_failure)
         return job
-
-    def _ranking_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        scores = ranking_scores(prediction.predictions, prediction.label_ids, self.k)
-        return {name: float(np.nanmean(values)) for name, values in scores.items()}
