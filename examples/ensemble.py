@@ -17,10 +17,8 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
-
-import train
 
 from bert4rec_hf import (
     DataArguments,
@@ -35,7 +33,8 @@ from bert4rec_hf import (
     write_model_card,
     write_submission,
 )
-from bert4rec_hf.cli.arguments import as_flags, parse_arguments, read_settings, run
+from bert4rec_hf.cli import train
+from bert4rec_hf.cli.arguments import ALIASES, as_flags, parse_arguments, read_settings, run
 from bert4rec_hf.evaluation.evaluator import check_k
 from bert4rec_hf.evaluation.reports import ensemble_text, write_evaluation_report
 from bert4rec_hf.files import atomic_write, check_output_file, check_report_dir, directory_lock
@@ -43,8 +42,19 @@ from bert4rec_hf.training.checkpoints import check_save_dir
 
 
 RECORD = "members.json"
-# What changes nothing of a model.
-HARMLESS = ("save_dir", "data_dir", "resume", "overwrite", "num_workers", "logging_steps", "eval_batch_size")
+# What changes nothing of a model, by how the names begin.
+HARMLESS = (
+    "output_dir",
+    "data_dir",
+    "resume",
+    "overwrite",
+    "dataloader",
+    "log",
+    "per_device_eval",
+    "report_to",
+    "run_",
+)
+HARMLESS += ("project", "trackio", "disable_tqdm", "hub_", "license")
 
 
 @dataclass
@@ -125,7 +135,7 @@ def train_members(flags: list[str]):
     for number in range(1, num_members + 1):
         own = overrides[number - 1] if number <= len(overrides) else {}
         name = os.path.join(args.save_dir, f"seed{number}")
-        members[name] = flags + as_flags({"seed": number, **own, "save_dir": name, "resume": True})
+        members[name] = flags + as_flags({"seed": number, **own, "output_dir": name, "resume": True})
     settings = {name: settings_of(member) for name, member in members.items()}
     with directory_lock(args.save_dir):
         check_record(args.save_dir, settings)
@@ -140,6 +150,7 @@ def train_members(flags: list[str]):
                 f"{ensemble} is there already; save another one by evaluate --model_dirs ... --save_dir DIR."
             )
         shared = settings[os.path.join(args.save_dir, "seed1")]
+        shared["eval_batch_size"] = shared["per_device_eval_batch_size"]
         shared = {name: shared[name] for name in ("data_dir", "k", "windows", "exclude_seen", "eval_batch_size")}
         how = {name: value for name, value in {**shared, **vars(voting)}.items() if value != []}
         evaluate_members(["--model_dirs", *members, *as_flags(how), "--save_dir", ensemble])
@@ -151,11 +162,8 @@ def read_overrides(file: str | None) -> list[dict]:
     overrides = read_settings(file)
     if not isinstance(overrides, list) or not all(isinstance(override, dict) for override in overrides):
         raise DataError(f"{file}: it must be a list with names and values for each member, as in '- {{seed: 7}}'.")
-    known = {part.name for arguments in train.ARGUMENTS for part in fields(arguments)} - {
-        "save_dir",
-        "resume",
-        "overwrite",
-    }
+    known = {part.name for arguments in train.ARGUMENTS for part in fields(arguments)}
+    known = (known | ALIASES.keys()) - {"output_dir", "save_dir", "resume_from_checkpoint", "resume", "overwrite"}
     for number, override in enumerate(overrides, start=1):
         if strange := sorted(set(override) - known):
             raise DataError(f"{file}: member {number} has {strange[0]!r}, which is no argument of a member.")
@@ -164,7 +172,10 @@ def read_overrides(file: str | None) -> list[dict]:
 
 def settings_of(flags: list[str]) -> dict:
     """The arguments of a member, for which train.py would refuse what it would refuse."""
-    settings = {name: value for part in train.parse(flags) for name, value in asdict(part).items()}
+    settings = {field.name: getattr(part, field.name) for part in train.parse(flags) for field in fields(part)}
+    settings = {
+        name: value for name, value in settings.items() if isinstance(value, (str, int, float, list, type(None)))
+    }
     if settings["push_to_hub"]:
         raise DataError("push_to_hub is not for members; push the ensemble by push_to_hub.py when it is there.")
     return settings
@@ -176,7 +187,8 @@ def check_record(save_dir: str, settings: dict[str, dict]):
     path = os.path.join(save_dir, RECORD)
     before = read_settings(path) if os.path.exists(path) else {}
     settings = {
-        name: {flag: value for flag, value in now.items() if flag not in HARMLESS} for name, now in settings.items()
+        name: {flag: value for flag, value in now.items() if not flag.startswith(HARMLESS)}
+        for name, now in settings.items()
     }
     for name, now in settings.items():
         then = before.get(os.path.basename(name))

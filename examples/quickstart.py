@@ -41,7 +41,7 @@ def main():
         history = interactions.item[interactions.user == user][-5:]
         profile = {name: values[user].as_py() for name, values in interactions.user_features.items()}
         children.append({"history": interactions.item_ids.take(history).to_pylist(), "profile": profile})
-    subprocess.run([sys.executable, __file__, json.dumps(children)], check=True)
+    subprocess.run([sys.executable, __file__, "recommend", json.dumps(children)], check=True)
 
 
 def train(*arguments: str):
@@ -68,4 +68,10 @@ def recommend(children: list[dict]):
 
 
 if __name__ == "__main__":
-    recommend(json.loads(sys.argv[1])) if len(sys.argv) > 1 else main()
+    if sys.argv[1:2] == ["recommend"]:
+        recommend(json.loads(sys.argv[2]))
+    elif sys.argv[1:]:
+        print(__doc__)
+        sys.exit(0 if sys.argv[1] in ("-h", "--help") else "error: it takes no arguments.")
+    else:
+        main()

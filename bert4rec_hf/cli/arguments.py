@@ -1,10 +1,16 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""What the example scripts share: arguments from the command line, a file or a checkpoint, and how they fail."""
+"""What the commands share: arguments from the command line, a file or a checkpoint, their help, and how they fail."""
 
 import argparse
 import json
+import os
+import re
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import field, make_dataclass
+from difflib import get_close_matches
 
 import yaml
 from huggingface_hub.errors import StrictDataclassError
@@ -12,76 +18,209 @@ from transformers import HfArgumentParser
 
 from ..errors import DataError, one_line
 from ..hub.load import find_checkpoint, load_config, load_processor, merge_processors
-from ..model.configuration_bert4rec import Bert4RecConfig
+from ..model.configuration_bert4rec import CHOICES, Bert4RecConfig
+
+
+# The original system's names and some shorter ones, on the command line and in files, for the fields they set
+ALIASES = {
+    "save_dir": "output_dir",
+    "epochs": "num_train_epochs",
+    "train_batch_size": "per_device_train_batch_size",
+    "eval_batch_size": "per_device_eval_batch_size",
+    "num_workers": "dataloader_num_workers",
+    "warmup_ratio": "warmup_steps",
+    "resume": "resume_from_checkpoint",
+    "max_length": "max_position_embeddings",
+    "num_layers": "num_hidden_layers",
+    "num_head": "num_attention_heads",
+    "dropout_prob": "hidden_dropout_prob",
+    "attention_dropout_prob": "attention_probs_dropout_prob",
+    "eps": "layer_norm_eps",
+    "causal": "is_causal",
+}
+SETTINGS_FILES = (".yaml", ".yml", ".json")
+
+
+def arguments_of(cls: type, group: str, leave_out: Iterable[str] = ()) -> type:
+    """
+    A dataclass with the fields of a config or a collator as arguments, but for `leave_out`: what the docstring says of
+    a field is its help.
+    """
+    texts = dict(re.findall(r"^ {8}(\w+) \(.*\):\n((?: {12}.*\n)+)", cls.__doc__, re.MULTILINE))
+    parts = []
+    for name, hint in cls.__annotations__.items():
+        if name not in leave_out:
+            hint = {float | int: float, float | int | None: float | None}.get(hint, hint)
+            help_text = " ".join(texts[name].split()).replace("`", "").replace("%", "%%")
+            metadata = {"help": help_text} | ({"choices": CHOICES[name]} if name in CHOICES else {})
+            default = field(default=getattr(cls, name), metadata=metadata)
+            parts.append((name, hint, default))
+    return make_dataclass(f"{cls.__name__}Arguments", parts, namespace={"_argument_group_name": group})
+
+
+class CommandParser(HfArgumentParser):
+    """
+    [`HfArgumentParser`] whose errors are one line, with a help that fits two screens.
+
+    Args:
+        dataclass_types (`Sequence[type]`): the arguments.
+        description (`str`): what the command does.
+        common (`Iterable[str]`, *optional*): what `--help` shows; all if not given. `--help-all` shows all.
+    """
+
+    def __init__(self, dataclass_types: Sequence[type], description: str, common: Iterable[str] | None = None):
+        super().__init__(
+            dataclass_types,
+            description=description.strip(),
+            usage="%(prog)s [settings.yaml ...] [--flag value ...]",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,  # where a checkpoint gives defaults, they are looked up by whole names
+            add_help=False,
+        )
+        names = {action.dest for group in self._action_groups for action in group._group_actions}
+        self.common = names if common is None else set(common)
+        self.aliases = {alias: name for alias, name in ALIASES.items() if alias not in names and name in names}
+        self.flags = [*self._option_string_actions]
+
+    def error(self, message: str):
+        message = re.sub(r"(--\w+)/--[\w-]+", r"\1", message)
+        raise DataError(f"{message.rstrip('.')}; see --help.")
+
+    def named(self, args: Iterable[str]) -> list[str]:
+        """The arguments with the names of fields, for their aliases and for `-` in a name."""
+        found = []
+        for arg in args:
+            flag, equals, value = arg.partition("=")
+            name = flag[2:].replace("-", "_") if re.fullmatch(r"--[a-z_-]+", flag) else None
+            name = self.aliases.get(name, name)
+            found.append(f"--{name}{equals}{value}" if name and f"--{name}" in self.flags else arg)
+        return found
+
+    def parse(self, args: Sequence[str], rest: bool = False) -> tuple:
+        """
+        The arguments as dataclasses, one of each type.
+
+        Args:
+            rest (`bool`, *optional*, defaults to `False`): return what is not known as a list behind them, instead of
+                refusing it.
+
+        Raises:
+            `DataError`: for what is no flag, or no value of it.
+        """
+        try:
+            *parts, unknown = self.parse_args_into_dataclasses(
+                self.named(args), return_remaining_strings=True, look_for_args_file=False
+            )
+        except StrictDataclassError:
+            raise
+        except (ValueError, TypeError, ImportError, RuntimeError) as error:  # TrainingArguments' own checks
+            raise error if isinstance(error, DataError) else DataError(one_line(error)) from None
+        if unknown and not rest:
+            raise DataError(self.advice(unknown[0]))
+        return (*parts, unknown) if rest else tuple(parts)
+
+    def advice(self, word: str) -> str:
+        """What to say of a word that is no flag."""
+        flag = word.partition("=")[0]
+        if not flag.startswith("--"):
+            return f"{word!r} belongs to no flag; a flag begins with --, and a file with settings comes first."
+        names = [name for name in (*self.flags, *(f"--{alias}" for alias in self.aliases)) if name[:2] == "--"]
+        close = get_close_matches(flag, names, n=1)
+        return f"there is no flag {flag}; " + (f"is it {close[0]}?" if close else "see --help.")
+
+    def print_short_help(self):
+        """A line for each of the common flags, by groups."""
+        width = max(shutil.get_terminal_size().columns, 80) - 1
+        lines = [self.format_usage().strip(), "", self.description.partition("\n\n")[0]]
+        alias_of = {name: alias for alias, name in self.aliases.items()}
+        for group in self._action_groups:
+            actions = {action.dest: action for action in group._group_actions if action.dest in self.common}
+            lines += [f"{group.title}:"] if actions else []
+            for name, action in actions.items():
+                text = " ".join((action.help or "").replace("%%", "%").split()).partition(". ")[0].rstrip(".")
+                default = action.default
+                if isinstance(default, (list, tuple)):
+                    default = " ".join(map(str, default))
+                if default not in (None, False, "", "none"):
+                    text += f" [{default}]"
+                flag = f"  --{alias_of.get(name, name)}"
+                lines.append(f"{flag:28} " + textwrap.shorten(text, width - 29, placeholder=" ..."))
+        if any(action.dest not in self.common for action in self._actions):
+            lines.append("--help-all shows the rest: all fields of the config and of TrainingArguments are flags.")
+        print("\n".join(lines))
 
 
 def parse_arguments(
     *dataclass_types,
-    description: str | None = None,
+    description: str,
     checkpoint: str | None = None,
-    sizes: dict[str, str] | None = None,
-    presets: dict[str, dict] | None = None,
     args: Sequence[str] | None = None,
     merge: bool = False,
     rest: bool = False,
+    common: Iterable[str] | None = None,
 ) -> tuple:
     """
-    The command line as dataclasses, one of each type. A YAML or JSON file as the first argument gives defaults, and so
-    does the checkpoint of a flag; flags overrule both.
+    The command line as dataclasses, one of each type. YAML or JSON files as the first arguments give defaults, and so
+    does the checkpoint of a flag; flags overrule files, a file those before it, and all of them the checkpoint.
 
     Args:
+        description (`str`): what the command does, for its help.
         checkpoint (`str`, *optional*):
-            Name of the flag for a checkpoint: how it read its data and its split are defaults.
-        sizes (`dict[str, str]`, *optional*):
-            Flags for which the checkpoint's config has defaults, and their names there.
-        presets (`dict[str, dict]`, *optional*):
-            Defaults by the name that the flag `--preset` gives; a file overrules them too.
+            Name of the flag for a checkpoint: how it read its data, its split and its config are defaults.
         args (`Sequence[str]`, *optional*):
             Instead of the command line.
         merge (`bool`, *optional*, defaults to `False`):
             Where the flag has several checkpoints, they are members of one ensemble; otherwise the first counts.
         rest (`bool`, *optional*, defaults to `False`):
             Return what is not known, a file too, as a list behind the dataclasses, instead of refusing it.
+        common (`Iterable[str]`, *optional*):
+            The flags that `--help` shows; all if not given.
 
     Raises:
-        `DataError`: for a file that cannot be used, or a name in it that is no flag.
+        `DataError`: for a file that cannot be used, a name that is no flag, or a value that a flag cannot have.
     """
-    parser = HfArgumentParser(
-        dataclass_types,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # the first pass below would not know that --model_di is --model_dir
-    )
+    parser = CommandParser(dataclass_types, description, common)
     args = list(sys.argv[1:] if args is None else args)
-    if args and args[0].endswith((".yaml", ".yml", ".json")) and not rest:
-        values = _read_values(args.pop(0))
+    if "--help-all" in args or "--help_all" in args:
+        parser.print_help()
+        sys.exit()
+    if "--help" in args or "-h" in args:
+        parser.print_short_help()
+        sys.exit()
+    defaults = []
+    while args and args[0].endswith(SETTINGS_FILES) and not rest:
+        file = args.pop(0)
+        values = _read_values(file)
+        flags = parser.named(as_flags(values))
         for name in values:
-            if f"--{name}" not in parser._option_string_actions:
-                raise DataError(f"{name!r} is no argument of this script; see --help.")
-        args = as_flags(values) + args
-    if presets:
-        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        first.add_argument("--preset")
-        preset = first.parse_known_args(args)[0].preset
-        args = as_flags(presets.get(preset, {})) + args  # the parser refuses a name it does not know
+            if parser.named([f"--{name}"])[0] not in parser.flags:
+                raise DataError(f"{file}: {parser.advice(f'--{name}')}")
+        defaults += flags
+    args = defaults + parser.named(args)
     if checkpoint is not None:
-        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        for name in (checkpoint, "revision"):
-            first.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, nargs="+")
-        given = vars(first.parse_known_args(args)[0])
-        if given[checkpoint] is not None:
-            names = given[checkpoint] if merge else given[checkpoint][:1]
-            folders = {name: find_checkpoint(name, (given["revision"] or [None])[0]) for name in names}
-            processor = merge_processors({name: load_processor(folder) for name, folder in folders.items()})
-            values = {**(processor.data or {}), **(processor.split or {})}
-            if sizes:
-                config = load_config(*folders.values())
-                if not isinstance(config, Bert4RecConfig):
-                    raise DataError(f"{names[0]} is an ensemble; go on from one of its members.")
-                values |= {flag: getattr(config, name) for flag, name in sizes.items()}
-            known = {name: value for name, value in values.items() if f"--{name}" in parser._option_string_actions}
-            args = as_flags(known) + args
-    return parser.parse_args_into_dataclasses(args, return_remaining_strings=rest)
+        args = as_flags(_checkpoint_values(parser, checkpoint, args, merge)) + args
+    return parser.parse(args, rest)
+
+
+def _checkpoint_values(parser: CommandParser, flag: str, args: Sequence[str], merge: bool) -> dict:
+    """What the checkpoint that a flag names has for other flags."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in (flag, "revision"):
+        first.add_argument(f"--{name}", nargs="*")
+    given = vars(first.parse_known_args(args)[0])
+    if not given[flag]:
+        return {}
+    names = given[flag] if merge else given[flag][:1]
+    folders = {name: find_checkpoint(name, (given["revision"] or [None])[0]) for name in names}
+    processor = merge_processors({name: load_processor(folder) for name, folder in folders.items()})
+    values = {**(processor.data or {}), **(processor.split or {})}
+    if "--hidden_size" in parser.flags:
+        config = load_config(*folders.values())
+        if not isinstance(config, Bert4RecConfig):
+            raise DataError(f"{names[0]} is an ensemble; go on from one of its members.")
+        settings = set(Bert4RecConfig.__annotations__) - {"item_features", "user_features"}
+        values |= {name: getattr(config, name) for name in settings}
+    return {name: value for name, value in values.items() if f"--{name}" in parser.flags}
 
 
 def as_flags(values: dict) -> list[str]:
@@ -90,6 +229,8 @@ def as_flags(values: dict) -> list[str]:
     for name, value in values.items():
         if isinstance(value, list):
             flags += [f"--{name}", *(map(str, value) if value else ["none"])]
+        elif isinstance(value, dict):  # as TrainingArguments takes it
+            flags.append(f"--{name}={json.dumps(value)}")
         elif value is not None:
             flags.append(f"--{name}={value}")
     return flags
@@ -114,21 +255,23 @@ def read_settings(file: str):
 def _read_values(file: str) -> dict:
     values = read_settings(file)
     if not isinstance(values, dict) or any(
-        isinstance(part, (dict, list))
-        for value in values.values()
-        for part in (value if isinstance(value, list) else [value])
+        isinstance(part, (dict, list)) for value in values.values() if isinstance(value, list) for part in value
     ):
         raise DataError(f"{file}: it must hold names and values or lists of values, as in 'epochs: 10'.")
-    return values
+    return {str(name): value for name, value in values.items()}
 
 
 def run(main: Callable[[], None]):
-    """Runs a script's `main`; bad input is one line on stderr and exit code 2."""
+    """Runs a command's `main`; bad input is one line on stderr and exit code 2."""
     try:
         main()
-    except (DataError, StrictDataclassError) as error:
+        sys.stdout.flush()
+    except (DataError, StrictDataclassError, FloatingPointError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted; a training goes on from its last checkpoint with --resume.", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # what reads it, head say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -36,6 +36,13 @@ def _mix(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
+def _histories(features: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    if "input_ids" not in features[0]:
+        columns = ", ".join(features[0]) or "no columns"
+        raise DataError(f"the rows have {columns}, and no input_ids, a history's token ids (see encode_items).")
+    return _flatten([row["input_ids"] for row in features])
+
+
 def _flatten(rows: list) -> tuple[np.ndarray, np.ndarray]:
     """Rows of different lengths to all their values, one after another, and their lengths."""
     lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
@@ -87,7 +94,7 @@ class DataCollatorForHistories:
     processor: Bert4RecProcessor
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        flat, length = _flatten([row["input_ids"] for row in features])
+        flat, length = _histories(features)
         input_ids = _pad(flat, np.cumsum(length) - length, length, self.processor.pad_token_id)
         batch = {"input_ids": input_ids, "attention_mask": (np.arange(input_ids.shape[1]) < length[:, None]) * 1}
         if "relevant" in features[0]:
@@ -181,6 +188,8 @@ class DataCollatorForItemMasking:
             raise DataError(f"max_length is {self.max_length}; it must be at least 2.")
         if self.last_items < 1:
             raise DataError(f"last_items is {self.last_items}; it must be at least 1.")
+        if not 0 <= self.seed < 2**64:
+            raise DataError(f"seed is {self.seed}; it must be from 0 to 2**64 - 1.")
         if self.window not in ("last", "random"):
             raise DataError(f"window is {self.window!r}; it must be 'last' or 'random'.")
 
@@ -190,7 +199,7 @@ class DataCollatorForItemMasking:
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
         keys = self._keys(features)
-        flat, total = _flatten([row["input_ids"] for row in features])
+        flat, total = _histories(features)
         if not total.all():
             raise DataError(f"row {int(total.argmin())} of a batch has no items; leave such rows out of training.")
         has_profile = bool(len(features[0].get("user_features", ())))

@@ -19,6 +19,8 @@ class DataArguments:
     when the checkpoint is used again.
     """
 
+    _argument_group_name = "Data"
+
     data_dir: str = field(default=".", metadata={"help": "Folder of the files below."})
     history_data_file: str = field(
         default="history_data.csv",
@@ -113,9 +115,23 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.user)
 
-    def summary(self) -> str:
-        """What was read and left out, one line a step."""
-        return "\n".join(f"{count:>12,}  {step}" for step, count in self.counts.items())
+    def summary(self, max_lines: int = 15) -> str:
+        """What was read and left out, a line a step; steps of 0 are left out, those of several features are one."""
+        names = sorted((*self.item_features, *self.user_features), key=len, reverse=True)
+        steps = {}
+        for step, count in self.counts.items():
+            name = next((name for name in names if name in step.split()), None)
+            if count:
+                steps.setdefault(step.replace(name, "{}", 1) if name else step, []).append((name, count))
+        lines = []
+        for step, counts in steps.items():
+            of_each = ", ".join(f"{name} ({count:,})" for name, count in counts) if len(counts) > 1 else counts[0][0]
+            text = step.replace("{}", of_each, 1) if of_each else step
+            lines.append((sum(count for _, count in counts), text))
+        smallest = sorted(range(len(lines)), key=lambda number: lines[number][0])[: max(len(lines) - max_lines + 1, 0)]
+        smallest = smallest if len(lines) > max_lines else []
+        shown = [f"{count:>12,}  {text}" for number, (count, text) in enumerate(lines) if number not in smallest]
+        return "\n".join(shown + [f"{'':12}  and {len(smallest)} smaller counts"] * bool(smallest))
 
 
 def read_interactions(

@@ -26,6 +26,8 @@ class Split:
       `validation_days` before the cut-off validate instead of training.
     """
 
+    _argument_group_name = "Split"
+
     split: Literal["none", "leave_one_out", "temporal"] = field(
         default="leave_one_out", metadata={"help": "Which rows are held out of training."}
     )

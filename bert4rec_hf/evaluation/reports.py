@@ -195,6 +195,58 @@ def recommenders_of(report: dict) -> list[str]:
     return [name for name in report["windows"][0]["groups"][ALL_USERS]["results"] if name != CEILING]
 
 
+def key_metrics(ks: Sequence[int]) -> list[str]:
+    """The metrics that say most, at most 8 of them."""
+    shorter = [f"{name}@{min(ks)}" for name in ("recall", "ndcg")] if len(set(ks)) > 1 else []
+    return shorter + [f"{name}@{max(ks)}" for name in ("recall", "ndcg", "hit_rate", "mrr", "score", "coverage")]
+
+
+def in_short(report: dict) -> list[str]:
+    """How good it is in the first window and beside what, in plain words."""
+    names, k, window = recommenders_of(report), max(report["k"]), report["windows"][0]
+    hits, found, score = (
+        {name: _mean(window, name, f"{metric}@{k}") for name in [*names, CEILING]}
+        for metric in ("hit_rate", "recall", "score")
+    )
+    rules = [name for name in names if name not in (MODEL, MEMBERS, *report.get("members", ()))]
+    best = max(rules, key=score.get)
+    of_rule = f"{100 * hits[best]:.0f} of 100 users and {found[best]:.0%} of what they take"
+    lines = []
+    if MODEL in names:
+        lines.append(
+            f"{report.get('model') or MODEL}: {100 * hits[MODEL]:.0f} of 100 users take something from their list of "
+            f"{k}; the lists hold {found[MODEL]:.0%} of what users take."
+        )
+        if score[MODEL] > score[best]:
+            times = f", {found[MODEL] / found[best]:.1f} times as much as" if found[best] else ", more than"
+            lines[0] = lines[0].rstrip(".") + f"{times} the best simple rule."
+        else:
+            lines.append("That is NOT better than the best simple rule.")
+        lines.append(f"The best simple rule, {best!r}, reaches {of_rule}.")
+    else:
+        lines.append(f"There is no model. The best simple rule, {best!r}, reaches {of_rule}.")
+    lines.append(
+        f"Lists that knew the future would hold {found[CEILING]:.0%}; {window['unknown_targets']:.1%} of what users "
+        "take is not in the catalogue of the training rows."
+    )
+    return lines
+
+
+def screen_text(report: dict) -> str:
+    """What a run shows of an evaluation: how good it is in plain words, and one table."""
+    if len(report["windows"]) > 1:
+        return "\n".join([*in_short(report), "", windows_table(report)])
+    results = report["windows"][0]["groups"][ALL_USERS]["results"]
+    metrics = key_metrics(report["k"])
+    width = max(map(len, results))
+    lines = [" " * width + "".join(f"  {metric}" for metric in metrics)]
+    for name, figures in results.items():
+        means = [figures.get(metric, {"mean": None})["mean"] for metric in metrics]
+        cells = ["–" if mean is None else f"{mean:.4f}" for mean in means]
+        lines.append(f"{name:{width}}" + "".join(f"{c:>{len(m) + 2}}" for c, m in zip(cells, metrics)))
+    return "\n".join([*in_short(report), "", *lines])
+
+
 def verdicts(report: dict) -> list[str]:
     """For each window in which the model does not beat each baseline for sure a line that says so, by score@k."""
     lines = []
@@ -246,26 +298,29 @@ def _one_evaluation(report: dict) -> str:
     windows, k, names = report["windows"], max(report["k"]), recommenders_of(report)
     first = windows[0]
     lines = [
+        *in_short(report),
+        "",
         f"{report.get('model') or 'Baselines'}: trained under the split {report['split']}, {report['subset']} rows"
         + (f", {len(windows)} windows, the history {report['history']}" if len(windows) > 1 else ""),
         f"Lists of {k} out of the whole catalogue, {'without' if report['exclude_seen'] else 'with'} what a user has "
         "had before.",
-        "",
     ]
     shown = MODEL if MODEL in names else max(names, key=lambda name: _mean(first, name, f"score@{k}"))
-    lines.append(f"In short ({shown})")
-    for window in windows:
+    if len(windows) > 1:
+        lines += ["", f"By window ({shown})"]
+    for window in windows if len(windows) > 1 else ():
         lines.append(
-            f"  {window['name']}: {100 * _mean(window, shown, f'hit_rate@{k}'):.0f} of 100 users take something from "
-            f"their list. It holds {_mean(window, shown, f'recall@{k}'):.0%} of what they take, at most {k}; the best "
-            f"list would hold {_mean(window, CEILING, f'recall@{k}'):.0%} ({window['unknown_targets']:.1%} is not in "
-            "the model's catalogue)."
+            f"  {window['name']}: {100 * _mean(window, shown, f'hit_rate@{k}'):.0f} of 100 users, "
+            f"{_mean(window, shown, f'recall@{k}'):.0%} of what they take; at best "
+            f"{_mean(window, CEILING, f'recall@{k}'):.0%} ({window['unknown_targets']:.1%} is not in the catalogue)."
         )
     if MODEL in names:
         lines += ["", f"Beside simple rules (score@{k})"]
         lines += [f"  {line}" for line in verdicts(report)] or ["  Ahead of each of them in each window."]
     for group in first["groups"]:
         lines += ["", windows_table(report, group)]
+    if len(windows) == 1:
+        lines += ["", metrics_table(first["groups"][ALL_USERS]["results"])]
     if len(windows) > 1:
         lines += ["", f"What is left of score@{k} in the last window, of the first ({PANEL})"]
         for name in names:
@@ -314,6 +369,8 @@ def _over_origins(reports: Sequence[dict]) -> str:
 
 def draw_evaluation(figure, reports: Sequence[dict]):
     """Draws the windows of one or several [`Evaluation`]s on a matplotlib figure."""
+    if sum(len(report["windows"]) for report in reports) == 1:
+        return _draw_bars(figure, reports[0])
     axes = figure.subplots(2, 2).ravel()
     k = max(reports[0]["k"])
     score = f"score@{k}"
@@ -353,6 +410,39 @@ def draw_evaluation(figure, reports: Sequence[dict]):
         ax.set(title=title or f"{metric}, {group}", ylim=(0, None))
         ax.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
+
+
+def _draw_bars(canvas, report: dict):
+    """One window: a bar for each recommender, with its interval."""
+    k, (window,) = max(report["k"]), report["windows"]
+    axes = canvas.subplots(2, 2).ravel()
+    titles = {
+        f"score@{k}": f"score@{k}: 0.75 recall + 0.25 NDCG",
+        f"hit_rate@{k}": f"Users who take something from their list of {k}",
+        f"repeat_recall@{k}": f"recall@{k} of what the user had before",
+        f"new_recall@{k}": f"recall@{k} of what is new to the user",
+    }
+    results = window["groups"][ALL_USERS]["results"]
+    names = [*recommenders_of(report), CEILING][::-1]
+    for ax, (metric, title) in zip(axes, titles.items()):
+        figures = [results[name].get(metric, {"mean": None}) for name in names]
+        figures = [figure if figure["mean"] is not None else {"mean": 0.0} for figure in figures]
+        means = [figure["mean"] for figure in figures]
+        colors = [COLORS[0] if name == MODEL else COLORS[1] for name in names]
+        bars = ax.barh(range(len(names)), means, color=colors, alpha=0.85)
+        bars[0].set(fill=False, edgecolor=COLORS[1], linestyle="--")  # what no recommender can reach
+        ends = [
+            (mean - figure.get("low", mean), figure.get("high", mean) - mean) for mean, figure in zip(means, figures)
+        ]
+        ax.errorbar(means, range(len(names)), xerr=np.abs(np.array(ends)).T, fmt="none", color="#333333", capsize=3)
+        for place, (mean, (_, up)) in enumerate(zip(means, ends)):
+            ax.annotate(
+                f"{mean:.3f}", (mean + abs(up), place), (5, 0), textcoords="offset points", va="center", size=8
+            )
+        ax.set_yticks(range(len(names)), names)
+        ax.set(title=title, xlim=(0, max(1.15 * max(means), 0.01)))
+        ax.spines[["top", "right"]].set_visible(False)
+    canvas.suptitle(f"{window['name']}, {window['num_users']:,} users")
 
 
 def ensemble_text(report: dict) -> str:
@@ -414,9 +504,13 @@ def comparison_text(results: Sequence[dict], a: str, b: str, k: int | None = Non
     return "\n".join(lines)
 
 
-def metrics_table(results: dict[str, dict[str, dict]]) -> str:
-    """The means of each recommender's metrics, as in an [`Evaluation`]'s report, as Markdown, one a column."""
-    metrics = [name for name in next(iter(results.values())) if not name.startswith(("repeat_", "new_"))]
+def metrics_table(results: dict[str, dict[str, dict]], metrics: Sequence[str] | None = None) -> str:
+    """
+    The means of each recommender's metrics, as in an [`Evaluation`]'s report, as Markdown, one a column: those that
+    are given, or all but those of repeats and of new items.
+    """
+    first = next(iter(results.values()))
+    metrics = [name for name in metrics or first if name in first and not name.startswith(("repeat_", "new_"))]
     width = max(map(len, metrics))
     lines = [
         f"| {'':{width}} | {' | '.join(results)} |",

@@ -12,7 +12,14 @@ from transformers import TrainingArguments
 from ..data.collators import DataCollatorForItemMasking
 from ..data.encoding import history_lengths
 from ..data.splits import Split
-from ..evaluation.reports import DATA_REPORT, MODEL_REPORT, metrics_table, verdicts, windows_table
+from ..evaluation.reports import (
+    DATA_REPORT,
+    MODEL_REPORT,
+    key_metrics,
+    metrics_table,
+    verdicts,
+    windows_table,
+)
 from ..evaluation.windows import ALL_USERS, MODEL
 from ..files import atomic_write
 from ..model.configuration_bert4rec import Bert4RecEnsembleConfig
@@ -32,8 +39,10 @@ def write_model_card(
     model_name: str = "BERT4Rec",
     model_id: str | None = None,
     tags: list[str] | None = None,
-    license: str | None = None,
+    license: str = "apache-2.0",
     language: str | None = None,
+    base_model: str | list[str] | None = None,
+    revision: str | None = None,
 ) -> ModelCard:
     """
     Writes README.md into a checkpoint: what it is, how to load it, its data, its results beside the baselines, how it
@@ -47,7 +56,9 @@ def write_model_card(
             `save_dir` has them.
         model_name (`str`, *optional*, defaults to `"BERT4Rec"`): the heading.
         model_id (`str`, *optional*): what the examples load; by default the folder, of an absolute path its name.
-        tags, license, language (*optional*): for the metadata.
+        tags, license, language (*optional*): for the metadata; the licence is that of the code if not given.
+        base_model (`str` or `list[str]`, *optional*): ids on the Hub of what it was made from.
+        revision (`str`, *optional*, defaults to `"main"`): the branch that the examples load.
     """
     vocabulary, config = processor.vocabulary, model.config
     item_features, user_features = vocabulary.get("item_features", []), vocabulary.get("user_features", [])
@@ -95,6 +106,7 @@ def write_model_card(
             model_name=model_name,
             license=license,
             language=language,
+            base_model=base_model,
             eval_results=_eval_results({"split": split, **evaluation}) if evaluation else None,
         ),
         template_path=os.path.join(os.path.dirname(__file__), "model_card_template.md"),
@@ -103,6 +115,7 @@ def write_model_card(
         history=json.dumps(vocabulary["item_ids"][:2], ensure_ascii=False),
         profile_item=profile and f', "profile": {profile}',
         profiles_argument=profile and f", [{profile}]",
+        revision=revision or "main",
         is_causal=all(member.config.is_causal for member in getattr(model, "members", [model])),
         mask_probability=getattr(collator, "mlm_probability", 0.2),
         data_table=_rows(data) + _picture(save_dir, DATA_REPORT, "What the log is like"),
@@ -143,15 +156,13 @@ def _results(evaluation: dict | None) -> str:
     first = windows[0]
     members = evaluation.get("members", ())  # their mean will do here
     results = {name: of for name, of in first["groups"][ALL_USERS]["results"].items() if name not in members}
-    members = evaluation.get("members", ())  # their mean will do here
-    results = {name: of for name, of in first["groups"][ALL_USERS]["results"].items() if name not in members}
     parts = [
         f"{first['num_users']:,} users, {first['num_targets']:,} targets of the {evaluation['subset']} rows"
         f"{' of ' + first['name'] if len(windows) > 1 else ''}, {first['unknown_targets']:.1%} of them outside the"
         " vocabulary, which count as misses. Every item is ranked, "
         f"{'without' if evaluation['exclude_seen'] else 'with'} those a user has seen. Recall is divided by min(k,"
         " number of targets); score is 0.75 recall + 0.25 NDCG.",
-        metrics_table(results),
+        metrics_table(results, key_metrics(evaluation["k"])),
     ]
     if len(windows) > 1:
         parts += [windows_table(evaluation, group) for group in first["groups"]]
@@ -176,5 +187,5 @@ def _eval_results(evaluation: dict) -> list[EvalResult]:
             metric_value=round(figure["mean"], 4),
         )
         for name, figure in results.get(MODEL, {}).items()
-        if figure["mean"] is not None
+        if name in key_metrics(evaluation["k"]) and figure["mean"] is not None
     ]

@@ -191,7 +191,7 @@ class Bert4RecConfig(_CheckpointConfig):
             Number of encoder layers.
         num_attention_heads (`int`, *optional*, defaults to 4):
             Number of attention heads of a layer; `hidden_size` must be a multiple of it.
-        intermediate_size (`int`, *optional*, defaults to 512):
+        intermediate_size (`int`, *optional*, defaults to `4 * hidden_size`):
             Width of the feed-forward part of a layer.
         hidden_act (`str`, *optional*, defaults to `"gelu"`):
             Activation of the feed-forward part and of the head's transform.
@@ -265,7 +265,7 @@ class Bert4RecConfig(_CheckpointConfig):
     hidden_size: int = 128
     num_hidden_layers: int = 2
     num_attention_heads: int = 4
-    intermediate_size: int = 512
+    intermediate_size: int | None = None
     hidden_act: str = "gelu"
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.0
@@ -292,6 +292,8 @@ class Bert4RecConfig(_CheckpointConfig):
     vocabulary_hash: str | None = None
 
     def __post_init__(self, **kwargs):
+        if self.intermediate_size is None:
+            self.intermediate_size = 4 * self.hidden_size
         if self.initializer_range is None:
             self.initializer_range = 0.5 / max(self.hidden_size, 1) ** 0.5
         super().__post_init__(**kwargs)

@@ -313,6 +313,8 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         self.repeat_prior = Bert4RecRepeatPrior(config) if config.repeat_prior else None
         if config.samples_by_counts:
             self.register_buffer("item_counts", torch.ones(config.vocab_size, dtype=torch.int64))
+        if config.tie_word_embeddings:  # or Trainer warns that a checkpoint lacks what is the item embedding
+            self._keys_to_ignore_on_save = [*self._tied_weights_keys]
         self.post_init()
 
     def set_item_counts(self, item_counts: torch.Tensor):

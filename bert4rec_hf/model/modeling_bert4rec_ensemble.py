@@ -156,6 +156,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
                 order = log_probs.argsort(dim=-1, descending=True, stable=True)
                 ranks = torch.arange(1, ballot.shape[1] + 1, dtype=ballot.dtype, device=ballot.device)
                 ballot.scatter_(1, order, (1 / (60 + ranks)).expand_as(ballot)).masked_fill_(log_probs.isneginf(), 0)
+                ballot.masked_fill_(log_probs.isnan(), torch.nan)  # which has no rank
             yield ballot
 
     @can_return_tuple

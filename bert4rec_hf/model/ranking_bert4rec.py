@@ -87,6 +87,7 @@ def rank_items(
 
     Raises:
         `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended to a row.
+        `FloatingPointError`: if a score is NaN.
     """
     if k < 1:
         raise ValueError(f"k is {k}; it must be at least 1.")
@@ -101,6 +102,8 @@ def as_lists(
     values: torch.Tensor, item_ids: torch.LongTensor, k: int, allow_fewer: bool = False
 ) -> Bert4RecRecommendationOutput:
     """A top-k, both `(batch_size, at most k)`, as lists of `k`; see [`rank_items`] for those that have fewer."""
+    if values.isnan().any():  # which top-k takes for the best
+        raise FloatingPointError("the scores are not finite: the model's weights are not, or its training diverged.")
     nothing = values.isneginf()
     if not allow_fewer and (values.shape[1] < k or nothing[:, -1].any()):
         raise ValueError(

@@ -97,6 +97,7 @@ class RecommendationMixin:
         Raises:
             `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended, or for ids that the
             model does not have.
+            `FloatingPointError`: if a score is NaN, as after a training that diverged.
         """
         self.check_inputs(input_ids, attention_mask, user_features, candidate_ids, exclude_ids)
         seen_ids = self.seen_items(input_ids, attention_mask)

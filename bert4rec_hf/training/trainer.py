@@ -110,7 +110,7 @@ class Bert4RecTrainer(Trainer):
     ):
         if not isinstance(processing_class, Bert4RecProcessor):
             raise DataError("Bert4RecTrainer needs processing_class, the Bert4RecProcessor of the model.")
-        args = args if args is not None else Bert4RecTrainingArguments()
+        args = args if args is not None else Bert4RecTrainingArguments("trainer_output")
         args.remove_unused_columns = False
         if data_collator is None and model is not None:
             data_collator = DataCollatorForItemMasking(
@@ -353,7 +353,7 @@ class Bert4RecTrainer(Trainer):
             self.data_collator,
             self.train_dataset,
             evaluation,
-            **{"model_id": self.hub_model_id, **kwargs},
+            **{"model_id": self.hub_model_id, "revision": self.args.hub_revision, **kwargs},
         )
 
     def init_hf_repo(self, *args, **kwargs):

@@ -1,7 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """`transformers.TrainingArguments` with defaults for recommenders."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 
 import torch
 from transformers import TrainingArguments
@@ -9,10 +9,10 @@ from transformers import TrainingArguments
 from ..errors import DataError
 
 
-def _default(name: str, value) -> field:
-    """The field of that name of `TrainingArguments`, its help included, with another default."""
+def _field(name: str, default=MISSING, help: str | None = None) -> field:
+    """The field of that name of `TrainingArguments`, with another default or help."""
     (original,) = (part for part in fields(TrainingArguments) if part.name == name)
-    return field(default=value, metadata=original.metadata)
+    return field(default=default, metadata={**original.metadata, **({"help": help} if help else {})})
 
 
 # The least that a number may be
@@ -58,20 +58,23 @@ class Bert4RecTrainingArguments(TrainingArguments):
 
     _argument_group_name = "Training"
 
-    output_dir: str = _default("output_dir", None)
-    per_device_train_batch_size: int = _default("per_device_train_batch_size", 32)
-    per_device_eval_batch_size: int = _default("per_device_eval_batch_size", 128)
-    num_train_epochs: float = _default("num_train_epochs", 50.0)
-    learning_rate: float = _default("learning_rate", 2e-3)
-    weight_decay: float = _default("weight_decay", 1e-2)
-    warmup_steps: float = _default("warmup_steps", 0.1)
-    logging_steps: float = _default("logging_steps", 100)
-    save_strategy: str = _default("save_strategy", "epoch")
-    save_steps: float | None = _default("save_steps", None)
-    save_total_limit: int | None = _default("save_total_limit", 2)
-    seed: int = _default("seed", 1)
-    ddp_find_unused_parameters: bool | None = _default("ddp_find_unused_parameters", False)
-    hub_strategy: str = _default("hub_strategy", "end")
+    output_dir: str = _field("output_dir", help="Folder of the checkpoint; new or empty, unless a run goes on.")
+    per_device_train_batch_size: int = _field("per_device_train_batch_size", 32)
+    per_device_eval_batch_size: int = _field("per_device_eval_batch_size", 128)
+    num_train_epochs: float = _field("num_train_epochs", 50.0)
+    learning_rate: float = _field("learning_rate", 2e-3)
+    weight_decay: float = _field("weight_decay", 1e-2)
+    warmup_steps: float = _field("warmup_steps", 0.1)
+    logging_steps: float = _field("logging_steps", 100)
+    save_strategy: str = _field("save_strategy", "epoch")
+    save_steps: float | None = _field("save_steps", None, "Steps between two saves; an epoch if not given.")
+    save_total_limit: int | None = _field("save_total_limit", 2)
+    do_eval: bool = _field("do_eval", False, "Validate while training, and keep the best checkpoint.")
+    eval_steps: float | None = _field("eval_steps", None, "Steps between two validations; an epoch if not given.")
+    push_to_hub: bool = _field("push_to_hub", False, "Push the recommender to the Hub when it is done.")
+    seed: int = _field("seed", 1)
+    ddp_find_unused_parameters: bool | None = _field("ddp_find_unused_parameters", False)
+    hub_strategy: str = _field("hub_strategy", "end")
     report_to: list[str] = field(
         default_factory=lambda: ["none"],
         metadata={"help": "Trackers such as tensorboard and trackio; none or all."},

@@ -21,7 +21,6 @@ from bert4rec_hf.cli.arguments import parse_arguments, run
 from bert4rec_hf.training.checkpoints import SAVING_DIR, newest_whole_checkpoint
 
 
-EXAMPLES = Path(__file__).parents[1]
 FLAGS = "--hidden_size 16 --num_head 2 --intermediate_size 32 --max_length 16 --train_batch_size 19 --max_steps 16"
 FLAGS += " --save_steps 2 --do_eval --eval_steps 2 --ema_decay 0.9 --min_events 2 --learning_rate 0.02 --k 5"
 
@@ -42,10 +41,9 @@ def train(flags: list[str], log: str):
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    sys.path.insert(0, str(EXAMPLES))
-    import train as script
+    from bert4rec_hf.cli.train import main
 
-    run(lambda: script.main(flags))
+    run(lambda: main(flags))
 
 
 def start(flags: list, log: Path) -> multiprocessing.Process:

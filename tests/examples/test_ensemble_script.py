@@ -95,7 +95,7 @@ def test_trained_again_nothing_is_and_other_flags_are_refused(in_work_dir, sampl
         ([*QUICK, "--weight_decay", 0.5], "exps/seed1 has weight_decay 0.01, not 0.5"),
         ([*QUICK, "--num_members", 2], "num_members is 2; it must be at least 3"),
         ([*QUICK, "--push_to_hub"], "push_to_hub is not for members"),
-        ([*QUICK, "--dropout_prob", 7], "has dropout_prob 0.1, not 7.0"),
+        ([*QUICK, "--dropout_prob", 7], "has hidden_dropout_prob 0.1, not 7.0"),
     ):
         with pytest.raises(SystemExit) as error:
             run(monkeypatch, "ensemble.py", "train", *arguments, *more)

@@ -3,7 +3,6 @@
 
 import csv
 import datetime
-import importlib
 import json
 import shutil
 
@@ -14,6 +13,7 @@ from helpers import CODE, EXAMPLES, SMALL, run
 from huggingface_hub import ModelCard
 
 from bert4rec_hf import load_processor
+from bert4rec_hf.cli import train
 
 
 @pytest.fixture(scope="module")
@@ -181,21 +181,16 @@ def test_arguments_from_a_file_give_way_to_flags(sample_dir, tmp_path, monkeypat
     assert "None were measured" in (tmp_path / "used" / "README.md").read_text()
 
 
-def test_a_preset_gives_defaults_that_a_file_and_flags_overrule(tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    train = importlib.import_module("train")
-    (tmp_path / "config.yaml").write_text("preset: ai_ground\nhidden_size: 64\nnum_head: 4\n")
-    data, _, model, masking, args = train.parse(
-        [str(tmp_path / "config.yaml"), "--save_dir", "new", "--num_head", "2", "--epochs", "3"]
-    )
-    assert (model.hidden_size, model.num_head, model.num_layers, model.intermediate_size) == (64, 2, 12, 3072)
-    assert (args.learning_rate, args.train_batch_size, args.epochs) == (1.2e-4, 280, 3)
-    assert masking.mlm_probability == 0.6 and data.keyword_max_length == 20
+def test_settings_files_give_defaults_that_later_ones_and_flags_overrule(tmp_path):
+    (tmp_path / "mine.yaml").write_text("hidden_size: 64\nnum_head: 4\nlr_scheduler_kwargs: {num_decay_steps: 3}\n")
+    files = [str(EXAMPLES / "ai_ground.yaml"), str(tmp_path / "mine.yaml")]
+    data, _, model, masking, args, _ = train.parse([*files, "--save_dir", "new", "--num_head", "2", "--epochs", "3"])
+    assert (model.hidden_size, model.num_attention_heads, model.num_hidden_layers) == (64, 2, 12)
+    assert (args.learning_rate, args.per_device_train_batch_size, args.num_train_epochs) == (1.2e-4, 280, 3)
+    assert model.intermediate_size == 3072 and masking.mlm_probability == 0.6 and data.keyword_max_length == 20
     assert model.position_embedding_type == "absolute" and model.head_transform
     assert not model.norm_first and not model.head_item_features
-    with pytest.raises(SystemExit):
-        train.parse(["--save_dir", "new", "--preset", "ai"])
-    assert "invalid choice: 'ai'" in capsys.readouterr().err
+    assert args.lr_scheduler_kwargs == {"num_decay_steps": 3}
 
 
 def test_an_interrupted_run_is_resumed(sample_dir, tmp_path, monkeypatch):
@@ -237,7 +232,7 @@ def bad_data(folder, file, content):
         (None, None, ["--k", 0], "k is 0; it must be from 1 to"),
         (None, None, ["--k", 10**6], "k is 1000000; it must be from 1 to"),
         (None, None, ["--mlm_probability", 1.5], "mlm_probability is 1.5; it must be in [0, 1]"),
-        (None, None, ["--max_length", 1], "max_length is 1; it must be at least 2"),
+        (None, None, ["--max_length", 1], "max_position_embeddings is 1; an item and the MASK after it need 2"),
         (None, None, ["--split", "temporal"], "a temporal split needs --cutoff"),
         (None, None, ["--split", "temporal", "--cutoff", "2030-01-01"], "no test rows"),
         (
@@ -245,7 +240,7 @@ def bad_data(folder, file, content):
             "no test rows under the split temporal, cut-off 2022-04-01, 0 validation days in 2022-05-01..2022-05-31",
         ),
         (None, None, ["--k", 110, "--exclude_seen"], "has not seen"),
-        (None, None, ["--train_batch_size", 0], "train_batch_size is 0; it must be at least 1"),
+        (None, None, ["--train_batch_size", 0], "per_device_train_batch_size is 0; it must be at least 1"),
         (None, None, ["--num_layers", 0], "num_hidden_layers is 0"),
         (None, None, ["--early_stopping_patience", 2], "early_stopping_patience needs --do_eval"),
         (None, None, ["--split", "temporal", "--cutoff", "2022-04-01", "--do_eval"], "see --validation_days"),
@@ -298,7 +293,7 @@ def test_a_save_dir_that_holds_something_else_is_left_alone(sample_dir, tmp_path
         ("evaluate_model.py", ["--compare", "{empty}", "{empty}"], "has no evaluation_users.parquet"),
         ("analyze.py", ["--output_dir", "{file}"], "is no folder that can be written to"),
         ("predict.py", ["--model_dir", "{checkpoint}", "--output_file", "no/x.csv"], "cannot be written"),
-        ("evaluate_model.py", ["{config}"], "'learning' is no argument of this script"),
+        ("evaluate_model.py", ["{config}"], "there is no flag --learning"),
     ],
 )
 def test_bad_checkpoints_and_requests_are_refused(

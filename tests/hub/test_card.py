@@ -39,9 +39,23 @@ def test_the_metadata_reads_back(written, interactions, fitted):
     values = {result.metric_type: result.metric_value for result in data.eval_results}
     expected = evaluate(make_model(fitted[0]), *(fitted[0], interactions, fitted[1]), k=(5, 10), progress=False)
     expected = expected.report["windows"][0]["groups"]["all users"]["results"]["BERT4Rec"]
-    assert values == {name: round(figure["mean"], 4) for name, figure in expected.items()}
+    names = {
+        "recall@5",
+        "ndcg@5",
+        *(f"{name}@10" for name in ("recall", "ndcg", "hit_rate", "mrr", "score", "coverage")),
+    }
+    assert values == {name: round(expected[name]["mean"], 4) for name in names}
     assert {result.dataset_name for result in data.eval_results} == {"training log, split leave_one_out"}
     assert ModelCardData(**data.to_dict()).to_dict() == data.to_dict()
+
+
+def test_what_it_was_made_from_and_its_licence_are_in_the_metadata(tmp_path):
+    processor = Bert4RecProcessor({"item_ids": [1, 2, 3]})
+    how = {"base_model": "user/other", "license": "mit", "revision": "v2"}
+    write_model_card(str(tmp_path), make_model(processor), processor, model_id="user/name", **how)
+    card = ModelCard.load(tmp_path / "README.md")
+    assert (card.data.base_model, card.data.license) == ("user/other", "mit")
+    assert card.text.count('revision="v2", trust_remote_code=True') == card.text.count("trust_remote_code=True") == 3
 
 
 def test_it_says_all_and_has_no_blanks(written, interactions, fitted):
@@ -52,7 +66,7 @@ def test_it_says_all_and_has_no_blanks(written, interactions, fitted):
         "leave_one_out",
         "| most popular |",
         "| Mask probability | 0.35 |",
-        "trust_remote_code=True",
+        'revision="main", trust_remote_code=True',
         "import bert4rec_hf",
         "## Limits",
     ):

@@ -1,0 +1,208 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Trains a BERT4Rec from viewing logs, a table of items and a table of profiles, and evaluates it."""
+
+import os
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from transformers import EarlyStoppingCallback, set_seed
+
+from ..data.collators import DataCollatorForItemMasking
+from ..data.encoding import encode_evaluation, encode_training, fit_processor, item_counts
+from ..data.interactions import DataArguments, read_interactions
+from ..data.splits import Split, parse_windows
+from ..errors import DataError
+from ..evaluation.analysis import analyze
+from ..evaluation.evaluator import check_k
+from ..evaluation.reports import screen_text, write_data_report, write_evaluation_report
+from ..evaluation.windows import evaluate
+from ..files import directory_lock
+from ..hub.growth import load_and_grow
+from ..hub.load import load_checkpoint
+from ..model.configuration_bert4rec import Bert4RecConfig
+from ..model.modeling_bert4rec import Bert4RecForMaskedLM
+from ..training.callbacks import EMACallback, StopOnSignalCallback
+from ..training.checkpoints import check_save_dir, clear_save_dir
+from ..training.distillation import Teacher
+from ..training.trainer import Bert4RecTrainer
+from ..training.training_args import Bert4RecTrainingArguments
+from .arguments import arguments_of, parse_arguments
+
+
+# What comes from the vocabulary is no flag.
+FROM_THE_DATA = ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "item_features", "user_features")
+ModelArguments = arguments_of(Bert4RecConfig, "Model", leave_out=(*FROM_THE_DATA, "vocabulary_hash"))
+MaskingArguments = arguments_of(
+    DataCollatorForItemMasking, "Masking", leave_out=("processor", "max_length", "mlm", "seed", "epoch")
+)
+
+
+@dataclass
+class RunArguments:
+    """Where a run starts, and what else it looks at."""
+
+    _argument_group_name = "Run"
+
+    init_from: str | None = field(
+        default=None,
+        metadata={
+            "help": "Checkpoint to go on from, a folder or an id on the Hub. Its sizes, columns and split are the "
+            "defaults, new items and feature values are added to it."
+        },
+    )
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of init_from on the Hub."})
+    overwrite: bool = field(default=False, metadata={"help": "Remove the training that save_dir holds, and start."})
+    windows: str | None = field(
+        default=None, metadata={"help": "Test windows from a temporal split's cut-off on, as in 1M,1M or 14D,14D."}
+    )
+    unknown_items: Literal["skip", "unk", "error"] = field(
+        default="skip", metadata={"help": "What becomes of items outside the vocabulary."}
+    )
+    license: str = field(default="apache-2.0", metadata={"help": "Licence of the checkpoint, for its card."})
+    teacher: str | None = field(
+        default=None, metadata={"help": "Checkpoint, of an ensemble say, to learn from as well: distillation."}
+    )
+    teacher_weight: float = field(default=0.5, metadata={"help": "Its share in the loss, from 0 to 1."})
+    temperature: float = field(default=1.0, metadata={"help": "Above 1 its less likely items count more."})
+    teacher_items: int = field(default=100, metadata={"help": "Its best items at each label are learnt from."})
+
+    def __post_init__(self):
+        if not 0 <= self.teacher_weight <= 1 or not self.temperature > 0 or self.teacher_items < 1:
+            raise DataError("teacher_weight must be in [0, 1], temperature above 0 and teacher_items at least 1.")
+
+
+ARGUMENTS = (DataArguments, Split, ModelArguments, MaskingArguments, Bert4RecTrainingArguments, RunArguments)
+# The flags that --help shows
+COMMON = (
+    *("data_dir", "history_data_file", "profile_data_file", "meta_data_file", "meta_data_plus_file", "user_column"),
+    *("item_column", "time_column", "item_features", "user_features", "min_events", "split", "cutoff"),
+    *("validation_days", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"),
+    *("is_causal", "repeat_prior", "mlm_probability", "last_item_probability", "output_dir", "num_train_epochs"),
+    *("per_device_train_batch_size", "learning_rate", "seed", "do_eval", "eval_steps", "save_steps"),
+    *("report_to", "push_to_hub", "hub_model_id", "resume_from_checkpoint", "k", "init_from", "overwrite", "windows"),
+)
+
+
+def parse(flags: list[str] | None = None) -> tuple:
+    """The arguments, one of each of `ARGUMENTS`: of the command line, if no flags are given."""
+    return parse_arguments(*ARGUMENTS, description=__doc__, checkpoint="init_from", args=flags, common=COMMON)
+
+
+def main(flags: list[str] | None = None):
+    """The command: parses the flags and trains, with the folder locked for others."""
+    arguments = parse(flags)
+    args = arguments[ARGUMENTS.index(Bert4RecTrainingArguments)]
+    with directory_lock(args.output_dir) if args.process_index == 0 else nullcontext():
+        train(*arguments)
+
+
+def train(
+    data_args: DataArguments,
+    split: Split,
+    model_args,
+    masking_args,
+    args: Bert4RecTrainingArguments,
+    run: RunArguments,
+):
+    """From tables to a checkpoint with its card in `args.output_dir`, evaluated, and pushed if `args` say so."""
+    set_seed(args.seed)
+    is_main_process = args.process_index == 0
+
+    # 1. Read the logs, fit the vocabularies on the training rows, encode
+    resume = bool(args.resume_from_checkpoint)
+    if resume and run.overwrite:
+        raise DataError("resume_from_checkpoint and overwrite exclude each other.")
+    if not run.overwrite:
+        check_save_dir(args.output_dir, resume)
+    elif is_main_process:
+        clear_save_dir(args.output_dir, only_check=True)
+    windows = parse_windows(run.windows, split)
+    interactions = read_interactions(data_args)
+    processor = fit_processor(interactions, split, run.unknown_items)
+    model = None
+    if run.init_from:
+        model, processor = load_and_grow(run.init_from, processor, run.revision)
+    train_dataset = encode_training(interactions, processor, split)
+    held_out = {}
+    for subset in ["validation"] * args.do_eval + ["test"] * (split.split != "none"):
+        held_out[subset] = encode_evaluation(interactions, processor, split, subset)
+        check_k(args.k, processor, held_out[subset], args.exclude_seen)
+    for window in windows or []:  # one without rows is refused now, not after the training
+        encode_evaluation(interactions, processor, split, window=window)
+    if is_main_process:
+        print(interactions.summary())
+        num_items = len(processor.vocabulary["item_ids"])
+        print(f"{len(train_dataset):,} users and {num_items:,} items train, split {split}")
+
+    # 2. Build the model and what masks the items
+    config = Bert4RecConfig(**processor.config_kwargs(), **asdict(model_args))
+    if model is None:
+        model = Bert4RecForMaskedLM(config)
+        model.set_item_features(processor.item_features())
+    for name in asdict(model_args):
+        before, now = getattr(model.config, name), getattr(config, name)
+        if before != now:
+            raise DataError(f"{run.init_from} has {name} {before}, not {now}; leave it out.")
+    model.set_item_counts(item_counts(train_dataset, processor))
+    collator = DataCollatorForItemMasking(
+        processor,
+        max_length=config.max_position_embeddings,
+        mlm=not config.is_causal,
+        seed=args.seed,
+        **asdict(masking_args),
+    )
+    teacher = None
+    if run.teacher and config.repeat_prior:
+        raise DataError("a model with --repeat_prior learns from no --teacher.")
+    if run.teacher:
+        how = (config.max_position_embeddings, run.teacher_weight, run.temperature, run.teacher_items)
+        teacher = Teacher(*load_checkpoint(run.teacher), processor, *how)
+    stop_on_signal = StopOnSignalCallback()
+    callbacks = [EMACallback(args.ema_decay)] if args.ema_decay else []
+    callbacks.append(stop_on_signal)
+    if args.early_stopping_patience:
+        callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
+
+    # 3. Train, and keep the whole recommender
+    if run.overwrite and is_main_process:
+        clear_save_dir(args.output_dir)
+    checkpoint = check_save_dir(args.output_dir, resume, processor, model.config) if resume else None
+    trainer = Bert4RecTrainer(
+        model,
+        args,
+        collator,
+        train_dataset=train_dataset,
+        eval_dataset=held_out.get("validation"),
+        processing_class=processor,
+        callbacks=callbacks,
+        teacher=teacher,
+    )
+    with stop_on_signal:
+        trainer.train(checkpoint if args.resume_from_checkpoint is True else args.resume_from_checkpoint)
+    trainer.save_model(_internal_call=True)
+    if not is_main_process:
+        return
+
+    # 4. Look at the data and evaluate beside the baselines, for the card, and share
+    write_data_report(args.output_dir, analyze(interactions, split, windows))
+    if "test" in held_out:
+        evaluation = evaluate(
+            model,
+            processor,
+            interactions,
+            split,
+            k=args.k,
+            exclude_seen=args.exclude_seen,
+            batch_size=args.per_device_eval_batch_size,
+            windows=windows,
+        )
+        write_evaluation_report(args.output_dir, [evaluation])
+        trainer.evaluation = evaluation.report
+        print(screen_text(evaluation.report))
+    is_on_the_hub = run.init_from is not None and not os.path.isdir(run.init_from)
+    card = {"license": run.license, "base_model": run.init_from if is_on_the_hub else None}
+    trainer.create_model_card(**card)
+    print(f"saved to {args.output_dir}")
+    if args.push_to_hub:
+        print(f"pushed to {trainer.push_to_hub(**card).repo_url}")
