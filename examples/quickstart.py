@@ -70,8 +70,10 @@ def recommend(children: list[dict]):
 if __name__ == "__main__":
     if sys.argv[1:2] == ["recommend"]:
         recommend(json.loads(sys.argv[2]))
+    elif sys.argv[1:] and not {"-h", "--help"} & {*sys.argv}:
+        print("error: it takes no arguments; see --help.", file=sys.stderr)
+        sys.exit(2)
     elif sys.argv[1:]:
         print(__doc__)
-        sys.exit(0 if sys.argv[1] in ("-h", "--help") else "error: it takes no arguments.")
     else:
         main()

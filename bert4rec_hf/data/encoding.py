@@ -89,9 +89,8 @@ def as_dataset(rows: Dataset | Iterable) -> Dataset:
         `DataError`: if there are no rows, or they have no `input_ids`.
     """
     if not isinstance(rows, Dataset):
-        if hasattr(rows, "__getitem__") and hasattr(rows, "__len__"):
-            rows = (rows[number] for number in range(len(rows)))
-        rows = Dataset.from_list([dict(row) for row in rows])
+        by_number = hasattr(rows, "__getitem__") and hasattr(rows, "__len__")
+        rows = Dataset.from_list([dict(rows[n]) for n in range(len(rows))] if by_number else [*map(dict, rows)])
     if not len(rows) or "input_ids" not in rows.column_names:
         columns = f"the columns {', '.join(rows.column_names)}" if len(rows) else "no rows"
         raise DataError(f"the data set has {columns}; it needs input_ids, a history's token ids (see encode_items).")
