@@ -7,6 +7,8 @@ from pathlib import Path
 from helpers import make_model
 
 from bert4rec_hf import load_ensemble, load_processor
+from bert4rec_hf.cli import train
+from bert4rec_hf.cli.arguments import ALIASES, CommandParser
 
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -30,7 +32,7 @@ def test_python_in_the_readme_runs(fitted, tmp_path, monkeypatch):
 
 def test_commands_in_the_readme_name_flags_that_exist():
     scripts = "".join(path.read_text() for path in (Path(__file__).parent.parent / "examples").glob("*.py"))
-    package = Path(__file__).parent.parent / "bert4rec_hf"
-    known = scripts + "".join((package / name).read_text() for name in ("data/interactions.py", "data/splits.py"))
-    flags = set(re.findall(r"--([a-z_]+)", README)) - {"index", "nproc_per_node"}
-    assert flags and all(re.search(rf"\b{flag}: ", known) or flag == "help" for flag in flags)
+    known = {flag[2:] for flag in CommandParser(train.ARGUMENTS, "").flags} | ALIASES.keys()
+    known |= {*re.findall(r"^    (\w+): ", scripts, re.MULTILINE), "index", "nproc_per_node", "help", "help-all"}
+    flags = set(re.findall(r"--([a-z_-]*[a-z])", README))
+    assert flags and flags <= known, flags - known

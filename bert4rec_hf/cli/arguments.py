@@ -15,6 +15,7 @@ from difflib import get_close_matches
 import yaml
 from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
 
 from ..errors import DataError, one_line
 from ..hub.load import find_checkpoint, load_config, load_processor, merge_processors
@@ -81,6 +82,11 @@ class CommandParser(HfArgumentParser):
         self.common = names if common is None else set(common)
         self.aliases = {alias: name for alias, name in ALIASES.items() if alias not in names and name in names}
         self.flags = [*self._option_string_actions]
+        for action in self._actions:
+            if (
+                action.type is string_to_bool and action.nargs is None
+            ):  # HfArgumentParser wants a value for None or bool
+                action.nargs, action.const = "?", True
 
     def error(self, message: str):
         message = re.sub(r"(--\w+)/--[\w-]+", r"\1", message)
@@ -152,7 +158,7 @@ class CommandParser(HfArgumentParser):
 
 def parse_arguments(
     *dataclass_types,
-    description: str,
+    description: str = "",
     checkpoint: str | None = None,
     args: Sequence[str] | None = None,
     merge: bool = False,
@@ -164,7 +170,7 @@ def parse_arguments(
     does the checkpoint of a flag; flags overrule files, a file those before it, and all of them the checkpoint.
 
     Args:
-        description (`str`): what the command does, for its help.
+        description (`str`, *optional*): what the command does, for its help.
         checkpoint (`str`, *optional*):
             Name of the flag for a checkpoint: how it read its data, its split and its config are defaults.
         args (`Sequence[str]`, *optional*):

@@ -59,6 +59,13 @@ def test_aliases_hold_in_files_and_on_the_command_line(tmp_path, spell):
     assert asdict(parts[0][2]) == asdict(parts[1][2])
 
 
+def test_a_flag_that_is_true_or_false_needs_no_value():
+    flags = ["--save_dir", "new", "--gradient_checkpointing", "--push_to_hub", "--hub_private_repo", "--no_norm_first"]
+    _, _, model, _, args, _ = train.parse([*flags, "--do_eval", "False", "--bf16=false"])
+    assert args.gradient_checkpointing is args.hub_private_repo is args.push_to_hub is True
+    assert model.norm_first is args.do_eval is args.bf16 is False
+
+
 def test_no_alias_is_the_name_of_a_field():
     names = {part.name for arguments in train.ARGUMENTS for part in fields(arguments)}
     assert not names & ALIASES.keys() and {*ALIASES.values()} <= names

@@ -641,7 +641,7 @@ BAD_ARGUMENTS = {
     ),
     "arguments: YAML that makes objects": ("a.yaml", "k: !!python/object/apply:os.system [true]\n", "python/object"),
     "arguments: null": ("a.json", "null", "it must hold names and values"),
-    "arguments: a name that is no argument": ("a.yaml", "delimitter: x\n", "'delimitter' is no argument"),
+    "arguments: a name that is no argument": ("a.yaml", "delimitter: x\n", "no flag --delimitter; is it --delimiter?"),
 }
 
 

@@ -112,7 +112,7 @@ def test_a_used_folder_is_refused_or_replaced_as_one_says(work_dir, sample_dir, 
         return capsys.readouterr().err.strip().splitlines()[-1]
 
     assert "is not empty; choose another --save_dir, go on with a run by --resume, or let it be" in refusal()
-    assert "resume and overwrite exclude each other" in refusal("--resume", "--overwrite")
+    assert "resume_from_checkpoint and overwrite exclude each other" in refusal("--resume", "--overwrite")
     assert "k is 0" in refusal("--overwrite", "--k", 0)  # a mistake costs nothing
     (save_dir / "thesis.txt").write_text("years of work")
     before = sorted([*before, "thesis.txt"])

@@ -84,7 +84,7 @@ def test_train_py_saves_and_says_what_it_did_once(sample_dir, tmp_path):
         *(ROOT / "examples" / "train.py", "--data_dir", sample_dir, "--save_dir", tmp_path / "run", "--do_eval"),
         *("--hidden_size", 16, "--num_head", 2, "--max_length", 16, "--epochs", 1, "--k", 10),
     )
-    assert out.count("rows read from the log") == out.count("saved to") == out.count("| recall@10") == 1
+    assert out.count("rows read from the log") == out.count("saved to") == out.count("recall@10 ") == 1
     assert {"README.md", "model.safetensors"} <= set(os.listdir(tmp_path / "run"))
     assert load_checkpoint(str(tmp_path / "run"))
     checkpoint = newest_whole_checkpoint(str(tmp_path / "run"))
