@@ -43,15 +43,18 @@ def push_checkpoint(
         }
         if CARD_NAME in files:
             with open(files[CARD_NAME], encoding="utf-8") as file:
-                files[CARD_NAME] = _card_for(file.read(), repo_id).encode()
+                files[CARD_NAME] = _card_for(file.read(), repo_id, revision or "main").encode()
         operations = [CommitOperationAdd(name, file) for name, file in files.items()]
         return api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
 
 
-def _card_for(card: str, repo_id: str) -> str:
-    """A card of [`write_model_card`] whose examples load `repo_id`; another's card as it is."""
-    example = re.search(r'pipeline\("item-recommendation", model=("[^"\n]*")', card)
-    return card.replace(example[1], f'"{repo_id}"') if example else card
+def _card_for(card: str, repo_id: str, revision: str) -> str:
+    """A card of [`write_model_card`] whose examples load `repo_id` at the revision; another's card as it is."""
+    example = re.search(r'pipeline\(\s*"item-recommendation", model=("[^"\n]*"), revision=("[^"\n]*")', card)
+    if example is None:
+        return card
+    card = card.replace(example[1], f'"{repo_id}"')
+    return card.replace(f"revision={example[2]}", f'revision="{revision}"')
 
 
 def push_metric(repo_id: str, private: bool | None = None) -> CommitInfo:
