@@ -1,0 +1,112 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""
+Takes the live model of a repository on the Hub further with new events, tests both on the newest days, and pushes the
+new one unless it is worse for sure. Other flags are those of train.py.
+"""
+
+import os
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+from huggingface_hub import HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
+from transformers.utils import CONFIG_NAME
+
+from ..data.interactions import read_interactions
+from ..data.splits import Split
+from ..errors import DataError
+from ..evaluation.comparison import compare
+from ..evaluation.reports import read_users
+from ..evaluation.windows import evaluate
+from ..hub.load import find_checkpoint, hub_errors, load_checkpoint
+from ..hub.push import push_checkpoint
+from ..training.training_args import Bert4RecTrainingArguments
+from . import train
+from .arguments import parse_arguments
+
+
+@dataclass
+class NightlyArguments:
+    """Which model is live, and what it takes to replace it."""
+
+    _argument_group_name = "Nightly"
+
+    hub_model_id: str = field(metadata={"help": "Repository of the live model, user/name; made in the first night."})
+    save_dir: str = field(
+        default="nightly", metadata={"help": "Folder of the nights; each trains in a folder named by its last day."}
+    )
+    hub_revision: str = field(default="main", metadata={"help": "Branch that is live."})
+    test_days: int = field(default=7, metadata={"help": "The newest days, on which both are tested."})
+    num_rounds: int = field(default=1000, metadata={"help": "Samples of the bootstrap over users."})
+    roll_back_to: str | None = field(
+        default=None, metadata={"help": "Train nothing; make this earlier commit the live one again."}
+    )
+
+    def __post_init__(self):
+        if self.test_days < 1 or self.num_rounds < 1:
+            raise DataError("test_days and num_rounds must be at least 1.")
+
+
+def main(flags: list[str] | None = None):
+    """The command. Exit code 1 says that the live model stays."""
+    args, rest = parse_arguments(NightlyArguments, description=__doc__, args=flags, rest=True)
+    target = {"repo_id": args.hub_model_id, "revision": None if args.hub_revision == "main" else args.hub_revision}
+    if args.roll_back_to:
+        folder = find_checkpoint(args.hub_model_id, args.roll_back_to)
+        load_checkpoint(folder)  # what cannot be loaded is not made live
+        commit = push_checkpoint(folder, **target, commit_message=f"Roll back to {args.roll_back_to}")
+        return print(f"{args.hub_model_id} is as it was at {args.roll_back_to} (commit {commit.oid})")
+
+    # 1. The live model, and the newest days
+    sha = live_commit(args.hub_model_id, args.hub_revision)
+    live = find_checkpoint(args.hub_model_id, sha) if sha else None
+    start = rest + (["--init_from", live] if live else [])
+    data_args = train.parse([*start, "--save_dir", args.save_dir])[0]
+    interactions = read_interactions(data_args)
+    last_day = np.datetime64(int(interactions.day.max()), "D")
+    split = Split("temporal", str(last_day - args.test_days + 1))
+    folder = os.path.join(args.save_dir, str(last_day))
+
+    # 2. Take it further with what came before them
+    night = [*start, "--split", "temporal", "--cutoff", split.cutoff, "--save_dir", folder, "--resume"]
+    if not os.path.exists(os.path.join(folder, "README.md")):  # what a training writes last
+        train.main(night)
+    if live is None:
+        commit = push_checkpoint(folder, **target, commit_message=f"Night of {last_day}: the first")
+        return print(f"pushed to {commit.repo_url}, commit {commit.oid}; there was no live model to compare with")
+
+    # 3. The same users, the same days, both models
+    parsed = train.parse(night)
+    training = parsed[train.ARGUMENTS.index(Bert4RecTrainingArguments)]
+    how = {"k": training.k, "exclude_seen": training.exclude_seen, "num_rounds": 0}
+    before = evaluate(*load_checkpoint(live), interactions, split, **how)
+    (window,) = compare(before.users, read_users(folder), args.num_rounds)
+    metric = f"ndcg@{training.k[0]}"
+    figures = window["metrics"][metric]
+    lead = figures["difference"]
+    print(
+        f"{split.cutoff} to {last_day}, {window['num_users']:,} users: {metric} {figures['b']['mean']:.4f}, live "
+        f"{figures['a']['mean']:.4f}; {lead['mean']:+.4f}, 95% {lead['low']:+.4f} to {lead['high']:+.4f}"
+    )
+    if lead["high"] < 0:
+        print(f"NOT pushed: worse for sure. {args.hub_model_id} stays at commit {sha}; the new model is in {folder}.")
+        sys.exit(1)
+    message = f"Night of {last_day}: {metric} {lead['mean']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f})"
+    commit = push_checkpoint(folder, **target, commit_message=message)
+    print(f"pushed to {commit.repo_url}, commit {commit.oid}; back with --roll_back_to {sha}")
+
+
+def live_commit(repo_id: str, revision: str) -> str | None:
+    """
+    The commit of the model that is live, or `None` if the repository is not there or holds none.
+
+    Raises:
+        `DataError`: if the Hub cannot be reached or refuses.
+    """
+    with hub_errors(repo_id):
+        try:
+            info = HfApi().model_info(repo_id, revision=revision)
+        except RepositoryNotFoundError:
+            return None
+    return info.sha if any(file.rfilename == CONFIG_NAME for file in info.siblings) else None
