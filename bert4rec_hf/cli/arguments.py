@@ -272,7 +272,7 @@ def run(main: Callable[[], None]):
     try:
         main()
         sys.stdout.flush()
-    except (DataError, StrictDataclassError, FloatingPointError) as error:
+    except (DataError, StrictDataclassError, FloatingPointError, ImportError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

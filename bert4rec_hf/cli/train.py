@@ -12,7 +12,7 @@ from ..data.collators import DataCollatorForItemMasking
 from ..data.encoding import encode_evaluation, encode_training, fit_processor, item_counts
 from ..data.interactions import DataArguments, read_interactions
 from ..data.splits import Split, parse_windows
-from ..errors import DataError
+from ..errors import DataError, one_line
 from ..evaluation.analysis import analyze
 from ..evaluation.evaluator import check_k
 from ..evaluation.reports import screen_text, write_data_report, write_evaluation_report
@@ -165,19 +165,22 @@ def train(
         callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
 
     # 3. Train, and keep the whole recommender
+    checkpoint = check_save_dir(args.output_dir, resume, processor, model.config) if resume else None
+    try:
+        trainer = Bert4RecTrainer(
+            model,
+            args,
+            collator,
+            train_dataset=train_dataset,
+            eval_dataset=held_out.get("validation"),
+            processing_class=processor,
+            callbacks=callbacks,
+            teacher=teacher,
+        )
+    except (ValueError, RuntimeError) as error:  # a tracker that there is not, settings that exclude each other
+        raise error if isinstance(error, DataError) else DataError(one_line(error)) from None
     if run.overwrite and is_main_process:
         clear_save_dir(args.output_dir)
-    checkpoint = check_save_dir(args.output_dir, resume, processor, model.config) if resume else None
-    trainer = Bert4RecTrainer(
-        model,
-        args,
-        collator,
-        train_dataset=train_dataset,
-        eval_dataset=held_out.get("validation"),
-        processing_class=processor,
-        callbacks=callbacks,
-        teacher=teacher,
-    )
     with stop_on_signal:
         trainer.train(checkpoint if args.resume_from_checkpoint is True else args.resume_from_checkpoint)
     trainer.save_model(_internal_call=True)

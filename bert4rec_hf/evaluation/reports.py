@@ -202,33 +202,36 @@ def key_metrics(ks: Sequence[int]) -> list[str]:
 
 
 def in_short(report: dict) -> list[str]:
-    """How good it is in the first window and beside what, in plain words."""
+    """How good it is in the first window and beside what, in plain words; a sentence a line."""
     names, k, window = recommenders_of(report), max(report["k"]), report["windows"][0]
     hits, found, score = (
         {name: _mean(window, name, f"{metric}@{k}") for name in [*names, CEILING]}
         for metric in ("hit_rate", "recall", "score")
     )
     rules = [name for name in names if name not in (MODEL, MEMBERS, *report.get("members", ()))]
-    best = max(rules, key=score.get)
-    of_rule = f"{100 * hits[best]:.0f} of 100 users and {found[best]:.0%} of what they take"
+    best = max(rules, key=score.get, default=None)
     lines = []
     if MODEL in names:
         lines.append(
             f"{report.get('model') or MODEL}: {100 * hits[MODEL]:.0f} of 100 users take something from their list of "
             f"{k}; the lists hold {found[MODEL]:.0%} of what users take."
         )
-        if score[MODEL] > score[best]:
-            times = f", {found[MODEL] / found[best]:.1f} times as much as" if found[best] else ", more than"
-            lines[0] = lines[0].rstrip(".") + f"{times} the best simple rule."
-        else:
+    if MODEL in names and rules:
+        if score[MODEL] <= score[best]:
             lines.append("That is NOT better than the best simple rule.")
-        lines.append(f"The best simple rule, {best!r}, reaches {of_rule}.")
-    else:
-        lines.append(f"There is no model. The best simple rule, {best!r}, reaches {of_rule}.")
-    lines.append(
-        f"Lists that knew the future would hold {found[CEILING]:.0%}; {window['unknown_targets']:.1%} of what users "
-        "take is not in the catalogue of the training rows."
-    )
+        elif found[best]:
+            lines[0] = (
+                f"{lines[0].rstrip('.')}, {found[MODEL] / found[best]:.1f} times as much as the best simple rule."
+            )
+    if rules:
+        lines.append(
+            f"The best simple rule, {best!r}, reaches {100 * hits[best]:.0f} of 100 users and {found[best]:.0%} of "
+            "what they take."
+        )
+        lines.append(
+            f"Lists that knew the future would hold {found[CEILING]:.0%}; {window['unknown_targets']:.1%} of what "
+            "users take is not in the catalogue of the training rows."
+        )
     return lines
 
 
@@ -300,7 +303,8 @@ def _one_evaluation(report: dict) -> str:
     lines = [
         *in_short(report),
         "",
-        f"{report.get('model') or 'Baselines'}: trained under the split {report['split']}, {report['subset']} rows"
+        f"{report.get('model') or (MODEL if MODEL in names else 'Simple rules')}: split {report['split']}, "
+        f"{report['subset']} rows"
         + (f", {len(windows)} windows, the history {report['history']}" if len(windows) > 1 else ""),
         f"Lists of {k} out of the whole catalogue, {'without' if report['exclude_seen'] else 'with'} what a user has "
         "had before.",
@@ -418,19 +422,21 @@ def _draw_bars(canvas, report: dict):
     axes = canvas.subplots(2, 2).ravel()
     titles = {
         f"score@{k}": f"score@{k}: 0.75 recall + 0.25 NDCG",
-        f"hit_rate@{k}": f"Users who take something from their list of {k}",
+        f"hit_rate@{k}": f"hit_rate@{k}: users who take something",
         f"repeat_recall@{k}": f"recall@{k} of what the user had before",
         f"new_recall@{k}": f"recall@{k} of what is new to the user",
     }
     results = window["groups"][ALL_USERS]["results"]
-    names = [*recommenders_of(report), CEILING][::-1]
     for ax, (metric, title) in zip(axes, titles.items()):
+        of_a_kind = metric.startswith(("repeat_", "new_"))  # of which the best lists hold no more than of the other
+        names = [*recommenders_of(report), *([] if of_a_kind else [CEILING])][::-1]
         figures = [results[name].get(metric, {"mean": None}) for name in names]
         figures = [figure if figure["mean"] is not None else {"mean": 0.0} for figure in figures]
         means = [figure["mean"] for figure in figures]
         colors = [COLORS[0] if name == MODEL else COLORS[1] for name in names]
         bars = ax.barh(range(len(names)), means, color=colors, alpha=0.85)
-        bars[0].set(fill=False, edgecolor=COLORS[1], linestyle="--")  # what no recommender can reach
+        if not of_a_kind:
+            bars[0].set(fill=False, edgecolor=COLORS[1], linestyle="--")
         ends = [
             (mean - figure.get("low", mean), figure.get("high", mean) - mean) for mean, figure in zip(means, figures)
         ]

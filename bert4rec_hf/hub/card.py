@@ -15,6 +15,7 @@ from ..data.splits import Split
 from ..evaluation.reports import (
     DATA_REPORT,
     MODEL_REPORT,
+    in_short,
     key_metrics,
     metrics_table,
     verdicts,
@@ -157,6 +158,7 @@ def _results(evaluation: dict | None) -> str:
     members = evaluation.get("members", ())  # their mean will do here
     results = {name: of for name, of in first["groups"][ALL_USERS]["results"].items() if name not in members}
     parts = [
+        " ".join(in_short(evaluation)),
         f"{first['num_users']:,} users, {first['num_targets']:,} targets of the {evaluation['subset']} rows"
         f"{' of ' + first['name'] if len(windows) > 1 else ''}, {first['unknown_targets']:.1%} of them outside the"
         " vocabulary, which count as misses. Every item is ranked, "

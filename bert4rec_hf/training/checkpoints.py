@@ -108,7 +108,7 @@ RUN_FILES = [*CHECKPOINT_FILES, USERS_FILE]
 RUN_FILES += [f"{name}.{ending}" for name in (DATA_REPORT, MODEL_REPORT) for ending in ("json", "txt", "png")]
 
 
-RUN_FILES += [f"{name}.part" for name in ("", *RUN_FILES)] + ["checkpoint-[0-9]*", SAVING_DIR]
+RUN_FILES += [f"{name}.part" for name in ("", *RUN_FILES)] + ["checkpoint-[0-9]*", SAVING_DIR, "runs"]
 
 
 def check_save_dir(

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, fields
 
 import pytest
-from helpers import EXAMPLES
+from helpers import EXAMPLES, SMALL
 from transformers import TrainingArguments
 
 from bert4rec_hf import Bert4RecConfig, DataError
@@ -148,6 +148,29 @@ def test_mistakes_on_the_command_line_are_one_line_and_exit_code_2(flags, words,
     assert end.value.code == 2 and len(lines) == 1
     assert lines[0].startswith("error: ") and words in lines[0]
     assert not os.path.exists("never")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--report_to", "nonesuch"], "nonesuch is not supported, only"),
+        (["--report_to", "comet_ml"], "comet"),
+        (["--optim", "lomo"], "lomo"),
+        (["--hub_strategy", "checkpoint"], "pushes pickles"),
+    ],
+)
+def test_what_is_not_there_is_one_line_and_replaces_nothing(sample_dir, tmp_path, monkeypatch, capsys, flags, words):
+    monkeypatch.chdir(tmp_path)
+    train.main(["--data_dir", str(sample_dir), "--save_dir", "run", "--split", "none", "--max_steps", "1", *SMALL])
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    (tmp_path / "run" / "runs").mkdir()  # what TensorBoard writes
+    capsys.readouterr()
+    arguments = ["--data_dir", str(sample_dir), "--save_dir", "run", "--overwrite", "--max_steps", "1", *SMALL, *flags]
+    with pytest.raises(SystemExit) as end:
+        run_command(lambda: train.main(arguments))
+    assert end.value.code == 2 and words in capsys.readouterr().err.strip().splitlines()[-1].lower()
+    if "lomo" not in flags:  # which is not missed until the first step
+        assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
 
 
 def test_a_missing_folder_is_one_line():
