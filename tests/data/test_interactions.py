@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert4rec_hf import DataArguments, DataError, read_interactions
-from bert4rec_hf.data.interactions import _order
+from bert4rec_hf.data.interactions import Interactions, _order
 
 
 LOG = "profile_id,log_time,album_id\n"
@@ -334,3 +334,22 @@ def test_rows_are_ordered_by_user_time_and_place(data):
     times = data.draw(st.lists(data.draw(st.sampled_from([near, far])), min_size=num_rows, max_size=num_rows))
     rows = sorted(range(num_rows), key=lambda row: (users[row], times[row]))
     assert _order(np.array(users, np.int32), np.array(times, np.int64)).tolist() == rows
+
+
+def test_the_summary_leaves_out_what_is_nothing_and_fits_15_lines(interactions):
+    lines = interactions.summary().splitlines()
+    assert len(lines) <= 15 and not any(line.split()[0] == "0" for line in lines)
+    assert any("6,000  rows read from the log" in line for line in lines)
+    (of_features,) = [line for line in lines if "items with events without" in line]
+    named = {name: interactions.counts[f"items with events without {name}"] for name in ("genre_mid", "country")}
+    assert all(f"{name} ({count:,})" in of_features for name, count in named.items())
+
+
+@pytest.mark.parametrize("steps", [1, 15, 16, 40])
+def test_a_long_summary_keeps_the_greatest_counts(steps):
+    interactions = Interactions(DataArguments(), *(pa.array([1]),) * 2, *(np.zeros(1, np.int32),) * 3)
+    interactions.counts = {f"step {n}": n + 1 for n in range(steps)} | {"nothing": 0}
+    lines = interactions.summary().splitlines()
+    assert len(lines) == min(steps, 15) and lines[-1].endswith(f"step {steps - 1}" if steps < 16 else "smaller counts")
+    assert steps < 16 or f"and {steps - 14} smaller counts" in lines[-1]
+    assert f"{steps:>12,}  step {steps - 1}" in lines

@@ -1,13 +1,17 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import datetime
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers import SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert4rec_hf import DataArguments, DataError, Split, parse_windows
+from bert4rec_hf.cli import train
+from bert4rec_hf.data import splits
 from bert4rec_hf.data.interactions import Interactions
 from bert4rec_hf.data.splits import k_core
 
@@ -206,3 +210,28 @@ def test_training_rows_among_the_targets_are_named(interactions):
     first = np.flatnonzero(targets & (interactions.day == APRIL.cutoff_day()))[0]
     user = interactions.user_ids[int(interactions.user[first])].as_py()
     assert f"user {user}, item" in str(error.value) and "2022-04-01;" in str(error.value)
+
+
+def test_a_run_with_three_windows_splits_the_log_once(sample_dir, tmp_path, monkeypatch):
+    counts = Counter()
+
+    def counted(name, function):
+        def wrapper(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    monkeypatch.setattr(splits, "k_core", counted("k_core", splits.k_core))
+    monkeypatch.setattr(Split, "rows", counted("rows", Split.rows))
+    arguments = ["--split", "temporal", "--cutoff", "2022-04-01", "--windows", "1W,1W,1W", "--min_events", "2"]
+    arguments += ["--validation_days", "7", "--do_eval", "--max_steps", "2", *SMALL]
+    train.main(["--data_dir", str(sample_dir), "--save_dir", str(tmp_path / "run"), *arguments])
+    assert counts == {"k_core": 1, "rows": 1}
+
+
+def test_a_split_is_applied_once_and_another_apart(interactions):
+    log = APRIL.apply(interactions)
+    assert log is Split("temporal", "2022-04-01").apply(interactions)
+    assert log is not Split("temporal", "2022-04-02").apply(interactions)
+    assert log.rows is log.rows and log.core is log.core

@@ -5,12 +5,16 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 from helpers import make_model, random_log
+from matplotlib.figure import Figure
 
 from bert4rec_hf import DataError, analyze, compare, evaluate, fit_processor, parse_windows
 from bert4rec_hf.evaluation.reports import (
     comparison_text,
+    draw_evaluation,
     evaluation_text,
+    in_short,
     read_users,
+    screen_text,
     verdicts,
     windows_table,
     write_data_report,
@@ -99,3 +103,55 @@ def test_data_of_any_split_is_drawn(tmp_path, split_of):
     text = write_data_report(str(tmp_path), analyze(interactions, split))
     assert "2022-04 " in text and (tmp_path / "data.png").stat().st_size > 10_000
     assert ("What a model trained" in text) == (split_of != "none")
+
+
+def report_of(scores, unknown=0.1, **kwargs):
+    """A report of one window, in which every metric of a recommender has one value."""
+    names = ("recall", "ndcg", "hit_rate", "mrr", "map", "score", "coverage", "repeat_recall", "new_recall")
+    results = {name: {f"{m}@{k}": {"mean": score} for m in names for k in (5, 10)} for name, score in scores.items()}
+    figures = {"num_users": 7, "results": results, "against": {}}
+    window = {"name": "test", "num_users": 7, "unknown_targets": unknown, "groups": {"all users": figures}}
+    return {"k": [5, 10], "windows": [window], **kwargs}
+
+
+def test_it_begins_with_how_good_it_is_and_beside_what():
+    better = in_short(report_of({"BERT4Rec": 0.5, "most popular": 0.2, "Markov chain": 0.25, "best possible": 0.9}))
+    assert better == [
+        "BERT4Rec: 50 of 100 users take something from their list of 10; the lists hold 50% of what users take, 2.0 "
+        "times as much as the best simple rule.",
+        "The best simple rule, 'Markov chain', reaches 25 of 100 users and 25% of what they take.",
+        "Lists that knew the future would hold 90%; 10.0% of what users take is not in the catalogue of the "
+        "training rows.",
+    ]
+    worse = in_short(report_of({"BERT4Rec": 0.2, "most popular": 0.3, "best possible": 0.9}, model="mine"))
+    assert worse[0].startswith("mine: 20 of 100") and worse[1] == "That is NOT better than the best simple rule."
+    none = in_short(report_of({"most popular": 0.3, "best possible": 0.9}))
+    assert none[0].startswith("The best simple rule, 'most popular'")
+    assert len(in_short(report_of({"BERT4Rec": 0.2}))) == 1
+
+
+def test_the_screen_has_one_table_of_at_most_eight_metrics():
+    lines = screen_text(report_of({"BERT4Rec": 0.5, "most popular": 0.2, "best possible": 0.9})).splitlines()
+    header = lines[lines.index("") + 1].split()
+    assert header == [
+        "recall@5",
+        "ndcg@5",
+        *(f"{m}@10" for m in ("recall", "ndcg", "hit_rate", "mrr", "score", "coverage")),
+    ]
+    assert [line.split("  ")[0] for line in lines[lines.index("") + 2 :]] == [
+        "BERT4Rec",
+        "most popular",
+        "best possible",
+    ]
+    assert all(len(line) <= 119 for line in lines[3:])
+
+
+def test_one_window_is_drawn_as_bars():
+    figure = Figure()
+    draw_evaluation(figure, [report_of({"BERT4Rec": 0.5, "most popular": 0.2, "best possible": 0.9})])
+    for axes, names in zip(figure.axes, (3, 3, 2, 2)):  # of a kind of target no list is the best possible
+        widths = [bar.get_width() for bar in axes.patches]
+        assert widths == [0.9, 0.2, 0.5][3 - names :] and not [
+            line for line in axes.lines if len(line.get_xdata()) > names
+        ]
+        assert [tick.get_text() for tick in axes.get_yticklabels()][-1] == "BERT4Rec"

@@ -364,3 +364,26 @@ def test_members_are_looked_at_beside_the_ensemble(interactions, fitted):
     text = ensemble_text(evaluation.report)
     assert "number 2" in text and "Two members have" in text and f"{lead['mean']:+.4f}" in text
     assert not any("number" in line for line in verdicts(evaluation.report))
+
+
+@pytest.mark.parametrize("taken", ["BERT4Rec", "best possible", "mean of the members", "most popular"])
+def test_a_member_takes_no_other_row(interactions, fitted, taken):
+    processor, split = fitted
+    members = [make_model(processor, num_hidden_layers=layers, initializer_range=0.5).eval() for layers in (1, 2, 3)]
+    ensemble = Bert4RecEnsembleForMaskedLM.from_members(members[:2], processor)
+
+    def report_of(model, **kwargs):
+        return evaluate(
+            model, *(processor, interactions, split), k=[10], num_rounds=0, progress=False, **kwargs
+        ).report
+
+    def results_of(report):
+        return report["windows"][0]["groups"]["all users"]["results"]
+
+    named = {taken: members[0], f"member {taken}": members[1], "other": members[2]}
+    report = report_of(ensemble, members=named)
+    assert report["members"] == [f"member {taken}", f"member member {taken}", "other"]
+    results, alone = results_of(report), results_of(report_of(ensemble))
+    assert all(results[name]["ndcg@10"] == alone[name]["ndcg@10"] for name in alone)
+    for name, member in zip(report["members"], members):
+        assert results[name]["ndcg@10"] == results_of(report_of(member))["BERT4Rec"]["ndcg@10"]
