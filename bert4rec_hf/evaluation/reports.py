@@ -55,11 +55,17 @@ def write_data_report(folder: str, report: dict) -> str:
 def write_evaluation_report(folder: str, evaluations: Sequence[Evaluation]) -> str:
     """
     Writes evaluation.txt, .json, .png and evaluation_users.parquet of one or several evaluations, each from its own
-    origin, and returns the text.
+    origin, and returns the page that the text begins with; tables of all metrics follow it.
     """
     reports = [evaluation.report for evaluation in evaluations]
     text = evaluation_text(reports)
-    write_report(folder, MODEL_REPORT, reports, text, lambda figure: draw_evaluation(figure, reports))
+    tables = [
+        f"All metrics, {report['split']}, {window['name']}\n{metrics_table(window['groups'][ALL_USERS]['results'])}"
+        for report in reports
+        for window in report["windows"]
+    ]
+    whole = "\n\n".join([text, *tables])
+    write_report(folder, MODEL_REPORT, reports, whole, lambda figure: draw_evaluation(figure, reports))
     users = pa.concat_tables([evaluation.users for evaluation in evaluations], promote_options="default")
     with atomic_write(os.path.join(folder, USERS_FILE)) as part:
         pq.write_table(users.unify_dictionaries(), part)
@@ -323,8 +329,6 @@ def _one_evaluation(report: dict) -> str:
         lines += [f"  {line}" for line in verdicts(report)] or ["  Ahead of each of them in each window."]
     for group in first["groups"]:
         lines += ["", windows_table(report, group)]
-    if len(windows) == 1:
-        lines += ["", metrics_table(first["groups"][ALL_USERS]["results"])]
     if len(windows) > 1:
         lines += ["", f"What is left of score@{k} in the last window, of the first ({PANEL})"]
         for name in names:

@@ -372,10 +372,8 @@ def test_a_member_takes_no_other_row(interactions, fitted, taken):
     members = [make_model(processor, num_hidden_layers=layers, initializer_range=0.5).eval() for layers in (1, 2, 3)]
     ensemble = Bert4RecEnsembleForMaskedLM.from_members(members[:2], processor)
 
-    def report_of(model, **kwargs):
-        return evaluate(
-            model, *(processor, interactions, split), k=[10], num_rounds=0, progress=False, **kwargs
-        ).report
+    def report_of(model, **more):
+        return evaluate(model, *(processor, interactions, split), k=[10], num_rounds=0, progress=False, **more).report
 
     def results_of(report):
         return report["windows"][0]["groups"]["all users"]["results"]
