@@ -6,7 +6,10 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from transformers import EarlyStoppingCallback, set_seed
+import numpy as np
+import torch
+from torch.optim import SGD
+from transformers import EarlyStoppingCallback, get_scheduler, set_seed
 
 from ..data.collators import DataCollatorForItemMasking
 from ..data.encoding import encode_evaluation, encode_training, fit_processor, item_counts
@@ -20,6 +23,7 @@ from ..evaluation.windows import evaluate
 from ..files import directory_lock
 from ..hub.growth import load_and_grow
 from ..hub.load import load_checkpoint
+from ..metrics.ranking.ranking import ranking_scores
 from ..model.configuration_bert4rec import Bert4RecConfig
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..training.callbacks import EMACallback, StopOnSignalCallback
@@ -167,6 +171,9 @@ def train(
     # 3. Train, and keep the whole recommender
     checkpoint = check_save_dir(args.output_dir, resume, processor, model.config) if resume else None
     try:
+        # Trainer finds out about these two in the middle of a training.
+        get_scheduler(args.lr_scheduler_type, SGD([torch.zeros(1)], lr=1.0), 1, 10, args.lr_scheduler_kwargs)
+        check_metric(args)
         trainer = Bert4RecTrainer(
             model,
             args,
@@ -177,7 +184,11 @@ def train(
             callbacks=callbacks,
             teacher=teacher,
         )
-    except (ValueError, RuntimeError) as error:  # a tracker that there is not, settings that exclude each other
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ) as error:  # a tracker that there is not, settings that exclude each other
         raise error if isinstance(error, DataError) else DataError(one_line(error)) from None
     if run.overwrite and is_main_process:
         clear_save_dir(args.output_dir)
@@ -209,3 +220,16 @@ def train(
     print(f"saved to {args.output_dir}")
     if args.push_to_hub:
         print(f"pushed to {trainer.push_to_hub(**card).repo_url}")
+
+
+def check_metric(args: Bert4RecTrainingArguments):
+    """
+    Checks that the metric that chooses the best checkpoint is one of those that are computed.
+
+    Raises:
+        `DataError`: if it is not.
+    """
+    known = [*ranking_scores(np.zeros((1, max(args.k)), dtype=np.int64), [[0]], args.k)]
+    metric = (args.metric_for_best_model or known[0]).removeprefix("eval_")
+    if metric not in known:
+        raise DataError(f"metric_for_best_model is {metric!r}; it must be one of {', '.join(known)}.")

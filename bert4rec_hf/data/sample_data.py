@@ -78,7 +78,7 @@ def write_sample_data(
     Returns:
         `dict[str, int]`: How many of each thing were written.
     """
-    first_day = _check_sizes(num_profiles, num_albums, num_rows, start, num_days)
+    first_day = _check_sizes(num_profiles, num_albums, num_rows, start, num_days, seed)
     rng = np.random.default_rng(seed)
     num_duplicates = round(0.02 * num_rows) if dirt else 0
     num_repeats = round(0.02 * num_rows) if dirt else 0
@@ -135,12 +135,15 @@ def write_sample_data(
     }
 
 
-def _check_sizes(num_profiles: int, num_albums: int, num_rows: int, start: str, num_days: int) -> datetime.date:
+def _check_sizes(
+    num_profiles: int, num_albums: int, num_rows: int, start: str, num_days: int, seed: int
+) -> datetime.date:
     sizes = {
         "num_profiles": (num_profiles, 1),
         "num_albums": (num_albums, 20),
         "num_rows": (num_rows, 1),
         "num_days": (num_days, 2),
+        "seed": (seed, 0),
     }
     for name, (size, least) in sizes.items():
         if size < least:
@@ -321,6 +324,7 @@ def _emptied(values: pa.Array, empty: np.ndarray) -> pa.Array:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m bert4rec_hf.data.sample_data",
         description="Writes the five CSV files of a made-up video service.",
     )

@@ -26,11 +26,11 @@ from bert4rec_hf import (
     Split,
     encode_training,
     fit_processor,
-    layers_bert4rec,
     read_interactions,
 )
 from bert4rec_hf.cli.arguments import parse_arguments, run
 from bert4rec_hf.data.encoding import history_lengths
+from bert4rec_hf.model import layers_bert4rec
 from bert4rec_hf.training.sampler import SimilarLengthSampler
 
 

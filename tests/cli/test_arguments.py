@@ -157,6 +157,12 @@ def test_mistakes_on_the_command_line_are_one_line_and_exit_code_2(flags, words,
         (["--report_to", "comet_ml"], "comet"),
         (["--optim", "lomo"], "lomo"),
         (["--hub_strategy", "checkpoint"], "pushes pickles"),
+        (["--lr_scheduler_type", "cosine_with_min_lr"], "one of min_lr or min_lr_rate should be set"),
+        (["--lr_scheduler_kwargs", '{"num_cycle": 3}', "--lr_scheduler_type", "cosine"], "num_cycle"),
+        (
+            ["--do_eval", "--split", "leave_one_out", "--metric_for_best_model", "auc"],
+            "must be one of recall@10, ndcg@10",
+        ),
     ],
 )
 def test_what_is_not_there_is_one_line_and_replaces_nothing(sample_dir, tmp_path, monkeypatch, capsys, flags, words):
