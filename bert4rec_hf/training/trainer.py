@@ -112,18 +112,16 @@ class Bert4RecTrainer(Trainer):
             raise DataError("Bert4RecTrainer needs processing_class, the Bert4RecProcessor of the model.")
         args = args if args is not None else Bert4RecTrainingArguments("trainer_output")
         args.remove_unused_columns = False
-        if data_collator is None and model is not None:
-            data_collator = DataCollatorForItemMasking(
-                processing_class,
-                max_length=model.config.max_position_embeddings,
-                mlm=not model.config.is_causal,
-                seed=args.seed,
-            )
         super().__init__(model, args, data_collator, *other_args, processing_class=processing_class, **kwargs)
         if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             raise DataError(f"hub_strategy {self.args.hub_strategy.value!r} pushes pickles; use 'every_save'.")
         unwrapped = self.accelerator.unwrap_model(self.model)
         causal = _are_causal(unwrapped)
+        if data_collator is None and len(causal) == 1:
+            longest, mlm = unwrapped.config.max_position_embeddings, causal == {False}
+            self.data_collator = DataCollatorForItemMasking(
+                processing_class, max_length=longest, mlm=mlm, seed=self.args.seed
+            )
         if isinstance(self.data_collator, DataCollatorForItemMasking) and causal != {not self.data_collator.mlm}:
             raise DataError("causal models need mlm=False, others mlm=True.")
         if teacher is not None and getattr(unwrapped, "repeat_prior", None) is not None:
@@ -141,7 +139,8 @@ class Bert4RecTrainer(Trainer):
     # Trainer has no public hook for the order of the rows alone.
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         train_dataset = self.train_dataset if train_dataset is None else train_dataset
-        if not isinstance(train_dataset, Dataset) or "input_ids" not in train_dataset.column_names:
+        has_lengths = isinstance(train_dataset, Dataset) and "input_ids" in train_dataset.column_names
+        if not has_lengths or self.args.train_sampling_strategy != "random":
             return super()._get_train_sampler(train_dataset)
         longest = getattr(self.data_collator, "max_length", self.model.config.max_position_embeddings)
         lengths = np.minimum(history_lengths(train_dataset), longest)
@@ -169,19 +168,19 @@ class Bert4RecTrainer(Trainer):
     def training_step(self, *args, **kwargs) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
-            self._raise_divergence(f"the loss is {loss.item()}")
+            self._raise_divergence(self.state.global_step + 1, f"the loss is {loss.item()}")
         return loss
 
     def _check_weights(self):
         for name, parameter in self.model.named_parameters():
             local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
             if not torch.isfinite(local).all():
-                self._raise_divergence(f"{name} is not finite")
+                self._raise_divergence(self.state.global_step, f"{name} is not finite")
 
-    def _raise_divergence(self, what: str):
+    def _raise_divergence(self, step: int, what: str):
         saved = checkpoints_of(self.args.output_dir)
         raise FloatingPointError(
-            f"step {self.state.global_step + 1}: {what}, the training has diverged. A lower learning rate than "
+            f"step {step}: {what}, the training has diverged. A lower learning rate than "
             f"{self.args.learning_rate:g} may help."
             + (f" The last checkpoint is {saved[-1]}." if saved else " There is no checkpoint.")
         )
@@ -206,6 +205,8 @@ class Bert4RecTrainer(Trainer):
             self._check_weights()
         self.callback_handler.eval_dataloader = dataloader
         model = self.accelerator.unwrap_model(self.model).eval()
+        if not self.is_in_train and (self.args.fp16_full_eval or self.args.bf16_full_eval):
+            model = model.to(torch.float16 if self.args.fp16_full_eval else torch.bfloat16)
 
         def recommend(**inputs):
             output = model.recommend(**inputs)

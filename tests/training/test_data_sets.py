@@ -8,7 +8,7 @@ from datasets import Dataset
 from helpers import make_arguments, make_collator, make_model
 from transformers import TrainerCallback
 
-from bert4rec_hf import Bert4RecTrainer, DataError, EMACallback, RankingEvaluator
+from bert4rec_hf import Bert4RecEnsembleForMaskedLM, Bert4RecTrainer, DataError, EMACallback, RankingEvaluator
 from bert4rec_hf.training.training_args import Bert4RecTrainingArguments
 
 
@@ -113,6 +113,30 @@ def test_rows_without_histories_are_named(processor, rows, tmp_path, change, wor
     for evaluated in (change(rows), []):
         with pytest.raises(DataError, match="no input_ids|needs input_ids"):
             make_trainer(processor, tmp_path, train_dataset=rows).predict(evaluated)
+
+
+def test_an_ensemble_is_evaluated_too(processor, targets, tmp_path):
+    members = [make_model(processor, is_causal=is_causal).eval() for is_causal in (False, True)]
+    ensemble = Bert4RecEnsembleForMaskedLM.from_members(members, processor)
+    metrics = make_trainer(processor, tmp_path, model=ensemble, eval_dataset=targets).evaluate()
+    assert metrics["eval_ndcg@10"] == pytest.approx(RankingEvaluator(targets, processor)(ensemble)["ndcg@10"])
+
+
+def test_a_model_can_be_made_by_the_trainer(processor, rows, tmp_path):
+    arguments = make_arguments(tmp_path, max_steps=1)
+    trainer = Bert4RecTrainer(
+        None, arguments, train_dataset=rows, processing_class=processor, model_init=lambda: make_model(processor)
+    )
+    assert np.isfinite(trainer.train().training_loss) and trainer.data_collator.max_length == 16
+
+
+def test_the_order_of_the_rows_can_be_chosen(processor, rows, tmp_path):
+    arguments = make_arguments(tmp_path, max_steps=1, train_sampling_strategy="sequential")
+    trainer = Bert4RecTrainer(make_model(processor), arguments, train_dataset=rows, processing_class=processor)
+    (first, *_) = trainer.get_train_dataloader()
+    assert first["attention_mask"].sum(1).tolist() == [
+        len(row) for row in rows["input_ids"][: len(first["input_ids"])]
+    ]
 
 
 def test_a_trainer_without_processor_says_so(processor, rows, tmp_path):
