@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Files that appear whole or not at all, and folders that one process writes."""
+"""Atomic writes of files and folders, and locks of folders."""
 
 import errno
 import os
@@ -26,8 +26,8 @@ LOCK_NAME = ".lock"
 
 
 def sync(path: str):
-    """Waits until a file, or what a folder says it holds, is on the disk."""
-    if sys.platform == "win32":  # which opens no folder, and flushes only what was opened to be written
+    """Flushes a file, or a folder's directory entries, to disk."""
+    if sys.platform == "win32":  # cannot open folders, and flushes only files that are open for writing
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -37,7 +37,7 @@ def sync(path: str):
 
 
 def sync_all(path: str):
-    """Waits until a file, or a folder with all that lies in it, is on the disk."""
+    """Flushes a file, or a folder with all its files, to disk."""
     for folder, _, names in os.walk(path):
         for name in names:
             sync(os.path.join(folder, name))
@@ -49,7 +49,7 @@ def sync_all(path: str):
 @contextmanager
 def write_errors(path: str) -> Iterator[None]:
     """
-    Says in one line that `path` cannot be written, and why.
+    Turns errors of writing `path` into one line with the reason.
 
     Raises:
         `DataError`: instead of what Python, safetensors and torch raise when a disk is full.
@@ -60,7 +60,7 @@ def write_errors(path: str) -> Iterator[None]:
         reason = " ".join(str(error).split())
         if isinstance(error, OSError) and error.errno in errno.errorcode:
             reason = os.strerror(error.errno)
-        elif isinstance(error, RuntimeError):  # torch.save does not hand on what the system says
+        elif isinstance(error, RuntimeError):  # torch.save hides the system's error
             if not re.search("inline_container|iostream|PytorchStreamWriter", reason):
                 raise
             reason = f"no space left, or a limit on the size of files ({reason})"
@@ -70,8 +70,8 @@ def write_errors(path: str) -> Iterator[None]:
 @contextmanager
 def atomic_write(path: str) -> Iterator[str]:
     """
-    Where to write a file or a folder that shall appear as `path`, whole or not at all: it gets this name when the
-    block ends, and is gone if it fails. Into a folder that is there already the files go one by one, in their order.
+    A temporary path for writing a file or a folder atomically: renamed to `path` when the block ends, removed if it
+    fails. If `path` is an existing folder, the files are moved into it one by one, in order of name.
 
     Raises:
         `DataError`: if it cannot be written.
@@ -104,7 +104,7 @@ def _remove(path: str):
 @contextmanager
 def directory_lock(folder: str) -> Iterator[None]:
     """
-    Keeps other processes from writing into a folder, which is made, by a lock that ends with this process.
+    Locks a folder, created if missing, against writing by other processes; the lock ends with this process.
 
     Raises:
         `DataError`: if another process has it.
@@ -122,7 +122,7 @@ def directory_lock(folder: str) -> Iterator[None]:
             if sys.platform != "win32":
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.exists(path) or not os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
-                raise BlockingIOError  # who had it is just removing it, and another may have made it anew
+                raise BlockingIOError  # its owner is removing it, and another may have created it again
         except BlockingIOError:
             lock.seek(0)
             raise DataError(
@@ -137,7 +137,7 @@ def directory_lock(folder: str) -> Iterator[None]:
             yield
         finally:
             os.remove(path)
-            for place in made:  # what was refused leaves no folders behind
+            for place in made:  # a refused run leaves no empty folders behind
                 if os.path.isdir(place) and not os.listdir(place):
                     os.rmdir(place)
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""What the commands share: arguments from the command line, a file or a checkpoint, their help, and how they fail."""
+"""Shared by the commands: arguments from the command line, files and checkpoints, help, and error handling."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ from ..hub.load import find_checkpoint, load_config, load_processor, merge_proce
 from ..model.configuration_bert4rec import CHOICES, Bert4RecConfig
 
 
-# The original system's names and some shorter ones, on the command line and in files, for the fields they set
+# Aliases of fields, on the command line and in files: the original system's names and some shorter ones
 ALIASES = {
     "save_dir": "output_dir",
     "epochs": "num_train_epochs",
@@ -44,8 +44,8 @@ SETTINGS_FILES = (".yaml", ".yml", ".json")
 
 def arguments_of(cls: type, group: str, leave_out: Iterable[str] = ()) -> type:
     """
-    A dataclass with the fields of a config or a collator as arguments, but for `leave_out`: what the docstring says of
-    a field is its help.
+    A dataclass with the fields of a config or a collator as arguments, except `leave_out`; the help of a field is its
+    text in the docstring.
     """
     texts = dict(re.findall(r"^ {8}(\w+) \(.*\):\n((?: {12}.*\n)+)", cls.__doc__, re.MULTILINE))
     parts = []
@@ -61,7 +61,7 @@ def arguments_of(cls: type, group: str, leave_out: Iterable[str] = ()) -> type:
 
 class CommandParser(HfArgumentParser):
     """
-    [`HfArgumentParser`] whose errors are one line, with a help that fits two screens.
+    [`HfArgumentParser`] with one-line errors and a short help.
 
     Args:
         dataclass_types (`Sequence[type]`): the arguments.
@@ -93,7 +93,7 @@ class CommandParser(HfArgumentParser):
         raise DataError(f"{message.rstrip('.')}; see --help.")
 
     def named(self, args: Iterable[str]) -> list[str]:
-        """The arguments with the names of fields, for their aliases and for `-` in a name."""
+        """The arguments, with aliases and `-` in flags replaced by the names of fields."""
         found = []
         for arg in args:
             flag, equals, value = arg.partition("=")
@@ -107,11 +107,11 @@ class CommandParser(HfArgumentParser):
         The arguments as dataclasses, one of each type.
 
         Args:
-            rest (`bool`, *optional*, defaults to `False`): return what is not known as a list behind them, instead of
-                refusing it.
+            rest (`bool`, *optional*, defaults to `False`): return unknown arguments as a last list instead of an
+                error.
 
         Raises:
-            `DataError`: for what is no flag, or no value of it.
+            `DataError`: for an unknown flag or an invalid value.
         """
         try:
             *parts, unknown = self.parse_args_into_dataclasses(
@@ -126,7 +126,7 @@ class CommandParser(HfArgumentParser):
         return (*parts, unknown) if rest else tuple(parts)
 
     def advice(self, word: str) -> str:
-        """What to say of a word that is no flag."""
+        """The error message for an unknown flag."""
         flag = word.partition("=")[0]
         if not flag.startswith("--"):
             return f"{word!r} belongs to no flag; a flag begins with --, and a file with settings comes first."
@@ -135,7 +135,7 @@ class CommandParser(HfArgumentParser):
         return f"there is no flag {flag}; " + (f"is it {close[0]}?" if close else "see --help.")
 
     def print_short_help(self):
-        """A line for each of the common flags, by groups."""
+        """Prints one line per common flag, by group."""
         width = max(shutil.get_terminal_size().columns, 80) - 1
         lines = [self.format_usage().strip(), "", self.description.partition("\n\n")[0]]
         alias_of = {name: alias for alias, name in self.aliases.items()}
@@ -166,24 +166,24 @@ def parse_arguments(
     common: Iterable[str] | None = None,
 ) -> tuple:
     """
-    The command line as dataclasses, one of each type. YAML or JSON files as the first arguments give defaults, and so
-    does the checkpoint of a flag; flags overrule files, a file those before it, and all of them the checkpoint.
+    The command line as dataclasses, one of each type. Defaults come from YAML or JSON files (the first
+    arguments) and from a checkpoint; flags override files, later files earlier ones, and all of them the checkpoint.
 
     Args:
         description (`str`, *optional*): what the command does, for its help.
         checkpoint (`str`, *optional*):
-            Name of the flag for a checkpoint: how it read its data, its split and its config are defaults.
+            Name of the flag for a checkpoint, whose data settings, split and config are defaults.
         args (`Sequence[str]`, *optional*):
             Instead of the command line.
         merge (`bool`, *optional*, defaults to `False`):
-            Where the flag has several checkpoints, they are members of one ensemble; otherwise the first counts.
+            Whether several checkpoints are members of one ensemble; otherwise only the first is used.
         rest (`bool`, *optional*, defaults to `False`):
-            Return what is not known, a file too, as a list behind the dataclasses, instead of refusing it.
+            Return unknown arguments, files too, as a last list, instead of raising an error.
         common (`Iterable[str]`, *optional*):
             The flags that `--help` shows; all if not given.
 
     Raises:
-        `DataError`: for a file that cannot be used, a name that is no flag, or a value that a flag cannot have.
+        `DataError`: for an invalid file, an unknown flag, or an invalid value.
     """
     parser = CommandParser(dataclass_types, description, common)
     args = list(sys.argv[1:] if args is None else args)
@@ -209,7 +209,7 @@ def parse_arguments(
 
 
 def _checkpoint_values(parser: CommandParser, flag: str, args: Sequence[str], merge: bool) -> dict:
-    """What the checkpoint that a flag names has for other flags."""
+    """The values for other flags from the checkpoint of a flag."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in (flag, "revision"):
         first.add_argument(f"--{name}", nargs="*")
@@ -230,7 +230,7 @@ def _checkpoint_values(parser: CommandParser, flag: str, args: Sequence[str], me
 
 
 def as_flags(values: dict) -> list[str]:
-    """Names and values as flags. Before others they are checked alike, and overruled."""
+    """Names and values as flags. Put first, they get the same checks as other flags, which override them."""
     flags = []
     for name, value in values.items():
         if isinstance(value, list):
@@ -244,7 +244,7 @@ def as_flags(values: dict) -> list[str]:
 
 def read_settings(file: str):
     """
-    What a YAML or JSON file holds.
+    The contents of a YAML or JSON file.
 
     Raises:
         `DataError`: if it cannot be read.
@@ -278,6 +278,6 @@ def run(main: Callable[[], None]):
     except KeyboardInterrupt:
         print("\ninterrupted; a training goes on from its last checkpoint with --resume.", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # what reads it, head say, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -1,7 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-Takes the live model of a repository on the Hub further with new events, tests both on the newest days, and pushes the
-new one unless it is worse for sure. Other flags are those of train.py.
+Continues training the live model of a Hub repository on new events, tests the old and the new model on the newest
+days, and pushes the new one unless it is significantly worse. Other flags are those of train.py.
 """
 
 import os
@@ -28,19 +28,19 @@ from .arguments import parse_arguments
 
 @dataclass
 class NightlyArguments:
-    """Which model is live, and what it takes to replace it."""
+    """The live model, and the test for replacing it."""
 
     _argument_group_name = "Nightly"
 
-    hub_model_id: str = field(metadata={"help": "Repository of the live model, user/name; made in the first night."})
+    hub_model_id: str = field(metadata={"help": "Repository of the live model, user/name; created in the first run."})
     save_dir: str = field(
-        default="nightly", metadata={"help": "Folder of the nights; each trains in a folder named by its last day."}
+        default="nightly", metadata={"help": "Parent folder of the runs; each has a subfolder named by its last day."}
     )
     hub_revision: str = field(default="main", metadata={"help": "Branch that is live."})
-    test_days: int = field(default=7, metadata={"help": "The newest days, on which both are tested."})
+    test_days: int = field(default=7, metadata={"help": "Number of newest days on which both are tested."})
     num_rounds: int = field(default=1000, metadata={"help": "Samples of the bootstrap over users."})
     roll_back_to: str | None = field(
-        default=None, metadata={"help": "Train nothing; make this earlier commit the live one again."}
+        default=None, metadata={"help": "Do not train; make this earlier commit live again."}
     )
 
     def __post_init__(self):
@@ -49,12 +49,12 @@ class NightlyArguments:
 
 
 def main(flags: list[str] | None = None):
-    """The command. Exit code 1 says that the live model stays."""
+    """The command. Exit code 1: the live model is kept."""
     args, rest = parse_arguments(NightlyArguments, description=__doc__, args=flags, rest=True)
     target = {"repo_id": args.hub_model_id, "revision": None if args.hub_revision == "main" else args.hub_revision}
     if args.roll_back_to:
         folder = find_checkpoint(args.hub_model_id, args.roll_back_to)
-        load_checkpoint(folder)  # what cannot be loaded is not made live
+        load_checkpoint(folder)  # a broken checkpoint must not go live
         commit = push_checkpoint(folder, **target, commit_message=f"Roll back to {args.roll_back_to}")
         return print(f"{args.hub_model_id} is as it was at {args.roll_back_to} (commit {commit.oid})")
 
@@ -68,9 +68,9 @@ def main(flags: list[str] | None = None):
     split = Split("temporal", str(last_day - args.test_days + 1))
     folder = os.path.join(args.save_dir, str(last_day))
 
-    # 2. Take it further with what came before them
+    # 2. Continue training on the events before them
     night = [*start, "--split", "temporal", "--cutoff", split.cutoff, "--save_dir", folder, "--resume"]
-    if not os.path.exists(os.path.join(folder, "README.md")):  # what a training writes last
+    if not os.path.exists(os.path.join(folder, "README.md")):  # the last file of a training
         train.main(night)
     if live is None:
         commit = push_checkpoint(folder, **target, commit_message=f"Night of {last_day}: the first")

@@ -34,7 +34,7 @@ from ..training.training_args import Bert4RecTrainingArguments
 from .arguments import arguments_of, parse_arguments
 
 
-# What comes from the vocabulary is no flag.
+# Settings that come from the vocabulary are not flags.
 FROM_THE_DATA = ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "item_features", "user_features")
 ModelArguments = arguments_of(Bert4RecConfig, "Model", leave_out=(*FROM_THE_DATA, "vocabulary_hash"))
 MaskingArguments = arguments_of(
@@ -44,32 +44,32 @@ MaskingArguments = arguments_of(
 
 @dataclass
 class RunArguments:
-    """Where a run starts, and what else it looks at."""
+    """The start of a run, its test windows and its teacher."""
 
     _argument_group_name = "Run"
 
     init_from: str | None = field(
         default=None,
         metadata={
-            "help": "Checkpoint to go on from, a folder or an id on the Hub. Its sizes, columns and split are the "
+            "help": "Checkpoint to start from, a folder or an id on the Hub. Its sizes, columns and split are the "
             "defaults, new items and feature values are added to it."
         },
     )
     revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of init_from on the Hub."})
-    overwrite: bool = field(default=False, metadata={"help": "Remove the training that save_dir holds, and start."})
+    overwrite: bool = field(default=False, metadata={"help": "Remove the training run in save_dir, and start anew."})
     windows: str | None = field(
-        default=None, metadata={"help": "Test windows from a temporal split's cut-off on, as in 1M,1M or 14D,14D."}
+        default=None, metadata={"help": "Test windows from a temporal split's cut-off, such as 1M,1M or 14D,14D."}
     )
     unknown_items: Literal["skip", "unk", "error"] = field(
-        default="skip", metadata={"help": "What becomes of items outside the vocabulary."}
+        default="skip", metadata={"help": "How to treat items outside the vocabulary."}
     )
     license: str = field(default="apache-2.0", metadata={"help": "Licence of the checkpoint, for its card."})
     teacher: str | None = field(
-        default=None, metadata={"help": "Checkpoint, of an ensemble say, to learn from as well: distillation."}
+        default=None, metadata={"help": "Checkpoint of the teacher (such as an ensemble) for distillation."}
     )
-    teacher_weight: float = field(default=0.5, metadata={"help": "Its share in the loss, from 0 to 1."})
-    temperature: float = field(default=1.0, metadata={"help": "Above 1 its less likely items count more."})
-    teacher_items: int = field(default=100, metadata={"help": "Its best items at each label are learnt from."})
+    teacher_weight: float = field(default=0.5, metadata={"help": "Weight of the teacher in the loss, from 0 to 1."})
+    temperature: float = field(default=1.0, metadata={"help": "Temperature; above 1, unlikely items count more."})
+    teacher_items: int = field(default=100, metadata={"help": "Number of the teacher's most likely items per label."})
 
     def __post_init__(self):
         if not 0 <= self.teacher_weight <= 1 or not self.temperature > 0 or self.teacher_items < 1:
@@ -94,7 +94,7 @@ def parse(flags: list[str] | None = None) -> tuple:
 
 
 def main(flags: list[str] | None = None):
-    """The command: parses the flags and trains, with the folder locked for others."""
+    """The command: parses the flags and trains, with the folder locked for other processes."""
     arguments = parse(flags)
     args = arguments[ARGUMENTS.index(Bert4RecTrainingArguments)]
     with directory_lock(args.output_dir) if args.process_index == 0 else nullcontext():
@@ -132,14 +132,14 @@ def train(
     for subset in ["validation"] * args.do_eval + ["test"] * (split.split != "none"):
         held_out[subset] = encode_evaluation(interactions, processor, split, subset)
         check_k(args.k, processor, held_out[subset], args.exclude_seen)
-    for window in windows or []:  # one without rows is refused now, not after the training
+    for window in windows or []:  # a window without rows fails now, not after training
         encode_evaluation(interactions, processor, split, window=window)
     if is_main_process:
         print(interactions.summary())
         num_items = len(processor.vocabulary["item_ids"])
         print(f"{len(train_dataset):,} users and {num_items:,} items train, split {split}")
 
-    # 2. Build the model and what masks the items
+    # 2. Build the model and the collator
     config = Bert4RecConfig(**processor.config_kwargs(), **asdict(model_args))
     if model is None:
         model = Bert4RecForMaskedLM(config)
@@ -188,7 +188,7 @@ def train(
         ValueError,
         TypeError,
         RuntimeError,
-    ) as error:  # a tracker that there is not, settings that exclude each other
+    ) as error:  # an unknown tracker, settings that exclude each other
         raise error if isinstance(error, DataError) else DataError(one_line(error)) from None
     if run.overwrite and is_main_process:
         clear_save_dir(args.output_dir)
@@ -198,7 +198,7 @@ def train(
     if not is_main_process:
         return
 
-    # 4. Look at the data and evaluate beside the baselines, for the card, and share
+    # 4. Analyse the data, evaluate against the baselines, write the card, and push
     write_data_report(args.output_dir, analyze(interactions, split, windows))
     if "test" in held_out:
         evaluation = evaluate(

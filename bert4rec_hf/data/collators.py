@@ -14,13 +14,13 @@ from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 
 def keyed_uniform(keys: np.ndarray, size: int, stream: int) -> np.ndarray:
     """
-    Random numbers that depend on their row's key and nothing else, so that neither workers, nor resuming, nor the rest
-    of a batch change them (SplitMix64, https://doi.org/10.1145/2660193.2660195, used as a hash).
+    Random numbers that depend only on the key of their row, not on workers, resuming, or the rest of the
+    batch (SplitMix64, https://doi.org/10.1145/2660193.2660195, used as a hash).
 
     Args:
         keys (`np.ndarray` of uint64, shape `(batch_size,)`): one for each row.
-        size (`int`): how many numbers a row gets.
-        stream (`int`): tells apart the draws made for one row.
+        size (`int`): number of draws per row.
+        stream (`int`): selects one of the independent streams of a row.
 
     Returns:
         `np.ndarray` of float64 in [0, 1), shape `(batch_size, size)`.
@@ -44,7 +44,7 @@ def _histories(features: list[dict]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flatten(rows: list) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of different lengths to all their values, one after another, and their lengths."""
+    """Rows of different lengths as one concatenated array, and their lengths."""
     lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     return np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]), lengths
 
@@ -64,7 +64,7 @@ def _with_user_features(batch: dict, features: list[dict]) -> dict[str, torch.Te
 
 
 def _join_masks(batch: dict, rows: np.ndarray, mask: int, padding: int) -> dict:
-    """One MASK, the first, for all that `rows` `(batch_size,)` have at their end; labels and their positions."""
+    """Keeps one MASK, the first, of those at the end of `rows` `(batch_size,)`; compacts labels with positions."""
     labelled, columns = batch["labels"] != -100, np.arange(batch["labels"].shape[1])
     first = labelled.argmax(1)[:, None]
     behind = rows[:, None] & (columns > first)
@@ -85,10 +85,10 @@ def _join_masks(batch: dict, rows: np.ndarray, mask: int, padding: int) -> dict:
 @dataclass
 class DataCollatorForHistories:
     """
-    Pads whole histories on the right, nothing else; for [`Bert4RecForMaskedLM.recommend`].
+    Pads whole histories on the right; for [`Bert4RecForMaskedLM.recommend`].
 
     A batch has `input_ids` and `attention_mask` `(batch_size, longest)`, `user_features` where there are any, and
-    `relevant` `(batch_size, most targets)`, padded with -100, where the rows have it.
+    `relevant` `(batch_size, max_targets)`, padded with -100, where the rows have it.
     """
 
     processor: Bert4RecProcessor
@@ -107,13 +107,13 @@ class DataCollatorForHistories:
 class DataCollatorForItemMasking:
     r"""
     Masks items of histories for the model to predict (the Cloze task of BERT4Rec,
-    https://huggingface.co/papers/1904.06690). At least one item a row is masked. With `mlm=False` a causal model is to
-    predict each item from those before it, of which some are masked (word dropout,
+    https://huggingface.co/papers/1904.06690). At least one item per row is masked. With `mlm=False`, for causal
+    models, each item is predicted from those before it, some of which are masked (word dropout,
     https://huggingface.co/papers/1511.06349).
 
     A batch has `input_ids`, `attention_mask` and `labels` `(batch_size, longest)`, padded on the right, and
     `user_features` where there are any. With `last_items` above 1 it has `labels` and `target_positions` `(batch_size,
-    most labels)` instead: the items to predict, and the columns where.
+    max_labels)` instead: the items to predict, and the columns that predict them.
 
     The draws of a row depend on `seed`, on the epoch (`set_epoch`; `Bert4RecTrainer` calls it) and on the row's number
     in the column `row`. Where either is not known, as under a plain `Trainer`, they come from torch's generator, which
@@ -123,30 +123,30 @@ class DataCollatorForItemMasking:
         processor ([`Bert4RecProcessor`]):
             For the special tokens.
         mlm_probability (`float`, *optional*, defaults to 0.2):
-            Chance of an item to be masked, from 0 to 1.
+            Probability that an item is masked, from 0 to 1.
         last_item_probability (`float`, *optional*, defaults to 0.1):
-            Share of rows where the last items, and only they, are masked, as in recommending.
+            Probability that only the last items of a row are masked, as in recommending.
         last_items (`int`, *optional*, defaults to 1):
-            Such a row masks its last 1 to `last_items` items, a number drawn for each, and never the first. One MASK
-            stands for all of them, as in recommending, and is to predict each: what is watched some time after the
-            history, as in the all-action objective of PinnerFormer (https://huggingface.co/papers/2205.04507).
+            Such a row masks its last n items, n drawn from 1 to `last_items`, and never the first. One MASK replaces
+            all of them, as in recommending, and predicts each: any of the next items, as in the all-action objective
+            of PinnerFormer (https://huggingface.co/papers/2205.04507).
         empty_history_probability (`float`, *optional*, defaults to 0.05):
-            Share of rows that become one masked item, drawn from the history, so that the model learns what users
-            without history watch. Only where there are user features.
+            Probability that a row is reduced to one masked item, drawn from the history, so that the model learns
+            what users without history watch. Only with user features.
         max_length (`int`, *optional*, defaults to 200):
-            Number of items of a row, at least 2.
+            Maximum number of items per row, at least 2.
         window (`str`, *optional*, defaults to `"last"`):
-            Which items of a longer history: the `"last"`, or a `"random"` piece of it. A random piece whose last items
-            are masked ends anywhere, of a shorter history too: what comes after any moment is learnt.
+            Which items of a longer history: the `"last"`, or a `"random"` window. A random window whose last items
+            are masked ends anywhere, in shorter histories too, so that the model learns to predict after any event.
         mask_replace_prob (`float`, *optional*, defaults to 1.0):
             Share of the masked items that become MASK.
         random_replace_prob (`float`, *optional*, defaults to 0.0):
-            Share that become a random item; the rest stays as it is. BERT's 80/10/10 is 0.8 and 0.1.
+            Share that become a random item; the rest is unchanged. BERT's 80/10/10 is 0.8 and 0.1.
         mlm (`bool`, *optional*):
             `False` for models whose `config.is_causal`: an input is the item before its label, or MASK before the
             first of a history, and every item is a label, masked as an input or not. `last_item_probability` and
-            `last_items` have no meaning then. By default as the checkpoint says that the processor is of, and `True`
-            for a processor that is of none.
+            `last_items` have no effect then. By default the objective of the processor's checkpoint, `True` without
+            a checkpoint.
         seed (`int`, *optional*, defaults to 0):
             Seed of the draws.
 
@@ -165,7 +165,7 @@ class DataCollatorForItemMasking:
     last_items: int = 1
     mlm: bool | None = None
     seed: int = 0
-    # In shared memory, so that workers that live on see it change; -1 is "not known".
+    # In shared memory, so that persistent workers see it change; -1 is "not known".
     epoch: torch.Tensor = field(default_factory=lambda: torch.tensor(-1).share_memory_(), repr=False)
 
     def __post_init__(self):
@@ -194,7 +194,7 @@ class DataCollatorForItemMasking:
             raise DataError(f"window is {self.window!r}; it must be 'last' or 'random'.")
 
     def set_epoch(self, epoch: int):
-        """Makes the draws those of this epoch."""
+        """Sets the epoch of the draws."""
         self.epoch.fill_(epoch)
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
@@ -229,7 +229,7 @@ class DataCollatorForItemMasking:
         self, keys: np.ndarray, flat: np.ndarray, total: np.ndarray, has_profile: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """
-        Which items of each history the batch has.
+        Chooses the items of each history for the batch.
 
         Returns:
             Four arrays `(batch_size,)`: whether only the last items are masked, how many items are skipped at the
@@ -252,7 +252,7 @@ class DataCollatorForItemMasking:
         """Which items of `input_ids` `(batch_size, longest)` are masked and predicted; at least one of each row."""
         columns, is_item = np.arange(input_ids.shape[1]), input_ids >= NUM_SPECIAL_TOKENS
         uniform = keyed_uniform(keys, input_ids.shape[1], stream=1)
-        # The lowest draw of a row is masked whatever it is: no row goes without a target.
+        # The item with the lowest draw of a row is always masked: every row has a target.
         lowest = np.where(is_item, uniform, 2.0).argmin(1)[:, None]
         is_target = is_item & ((uniform < self.mlm_probability) | (columns == lowest))
         last = np.where(is_item, columns, -1).max(1)
@@ -263,7 +263,7 @@ class DataCollatorForItemMasking:
         return np.where(only_last[:, None], is_last, is_target)
 
     def _replace(self, keys: np.ndarray, input_ids: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-        """`input_ids` `(batch_size, longest)` with MASK or a random item for what is hidden, or as it was."""
+        """`input_ids` `(batch_size, longest)` with hidden items replaced by MASK or a random item, or unchanged."""
         draw = keyed_uniform(keys, input_ids.shape[1], stream=2)
         by_mask = hidden & (draw < self.mask_replace_prob)
         by_random = hidden & ~by_mask & (draw < self.mask_replace_prob + self.random_replace_prob)

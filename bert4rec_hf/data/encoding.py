@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Whole logs to a fitted processor and to encoded data sets, in bulk."""
+"""Fitting a processor on a log, and encoding logs as data sets."""
 
 from collections.abc import Iterable
 
@@ -18,11 +18,11 @@ from .tables import ids_as
 
 def fit_processor(interactions: Interactions, split: Split, unknown_items: str = "skip") -> Bert4RecProcessor:
     """
-    A processor whose vocabularies come from the training rows and nothing else.
+    A processor whose vocabularies come from the training rows only.
 
     Args:
         interactions ([`Interactions`]): the log and its side tables.
-        split ([`Split`]): which rows train; stored in the processor, as is how the log was read.
+        split ([`Split`]): which rows train; stored in the processor, like the data settings.
         unknown_items (`str`, *optional*, defaults to `"skip"`): as for [`Bert4RecProcessor`].
 
     Raises:
@@ -124,7 +124,7 @@ def _rows_of_values(
 
 
 def _lists(codes: np.ndarray, values: np.ndarray, size: int) -> pa.ListArray:
-    """Values in order of their codes to one list for each of `size` codes."""
+    """Values sorted by code as one list for each of `size` codes."""
     offsets = np.searchsorted(codes, np.arange(size + 1)).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
@@ -137,7 +137,7 @@ def token_ids(interactions: Interactions, processor: Bert4RecProcessor) -> np.nd
 
 
 def _user_features(interactions: Interactions, processor: Bert4RecProcessor) -> np.ndarray:
-    """Value ids of every user's features and, last, of a user nobody knows: `(num_users + 1, num_user_features)`."""
+    """Value ids of every user's features and, last, of an unknown user: `(num_users + 1, num_user_features)`."""
     columns = [np.zeros((len(interactions.user_ids) + 1, 0), dtype=np.int32)]
     for feature in processor.vocabulary.get("user_features", []):
         if feature["name"] not in interactions.user_features:
@@ -180,8 +180,8 @@ def _encode(
 
 def encode_training(interactions: Interactions, processor: Bert4RecProcessor, split: Split) -> Dataset:
     """
-    The training rows of a log as a data set, a row a user: `input_ids` (the whole history), `user_features`, `row`
-    (what its random draws are keyed by) and `length`.
+    The training rows of a log as a data set, one row per user: `input_ids` (the whole history), `user_features`, `row`
+    (the key of its random draws) and `length`.
     """
     log = split.apply(interactions)
     train = log.fitted_rows & (token_ids(interactions, processor) >= 0)[interactions.item]
@@ -189,7 +189,7 @@ def encode_training(interactions: Interactions, processor: Bert4RecProcessor, sp
     if processor.unknown_items == "unk":  # UNK is learnt from the items below min_events
         train = log.rows["train"] & np.isin(interactions.user, users)
     length = np.bincount(interactions.user[train], minlength=len(interactions.user_ids))[users]
-    # A row keeps its draws, whoever else comes to the log after the training rows.
+    # A row keeps its draws when later rows bring new users into the log.
     return _encode(interactions, processor, train, users, row=np.arange(len(users)), length=length)
 
 
@@ -202,12 +202,12 @@ def encode_evaluation(
     update_history: bool = False,
 ) -> Dataset:
     """
-    The users with targets in `subset` (`"validation"` or `"test"`) as a data set, a row a user: `input_ids` (the whole
-    history before it), `user_features`, `row` (the user's code) and `relevant` (the distinct items to find). A target
-    outside the vocabulary has an id beyond it, which nothing recommends: a miss.
+    The users with targets in `subset` (`"validation"` or `"test"`) as a data set, one row per user: `input_ids` (the
+    whole history before it), `user_features`, `row` (the user's code) and `relevant` (the distinct target items). A
+    target outside the vocabulary has an id beyond it, which is never recommended: a miss.
 
     Args:
-        window ([`Window`], *optional*): the only days of the targets.
+        window ([`Window`], *optional*): restricts the targets to these days.
         update_history (`bool`, *optional*, defaults to `False`): whether the history goes on to the window's first
             day, or ends where the targets of the split begin.
 
@@ -236,7 +236,7 @@ def encode_evaluation(
 def encode_histories(interactions: Interactions, processor: Bert4RecProcessor, users: np.ndarray) -> Dataset:
     """
     The whole histories of `users` as a data set: `input_ids`, `user_features`, `row`. The users are codes, sorted and
-    distinct; -1 is a user nobody knows.
+    distinct; -1 is an unknown user.
     """
     users = np.asarray(users)
     return _encode(interactions, processor, np.isin(interactions.user, users), users)

@@ -15,8 +15,8 @@ from .tables import Table, error_text, ids_as, open_table, read_ids, read_number
 @dataclass
 class DataArguments:
     """
-    Where the data lies and how it is read. Everything but the place travels with the checkpoint and is the default
-    when the checkpoint is used again.
+    The location of the data and how it is read. All but the location is stored in the checkpoint, as the defaults for
+    its later use.
     """
 
     _argument_group_name = "Data"
@@ -31,7 +31,7 @@ class DataArguments:
     )
     meta_data_file: str = field(default="meta_data.csv", metadata={"help": 'The items, or "none".'})
     meta_data_plus_file: str = field(
-        default="meta_data_plus.csv", metadata={"help": 'Item keywords, several rows an item, or "none".'}
+        default="meta_data_plus.csv", metadata={"help": 'Item keywords, several rows per item, or "none".'}
     )
     user_column: str = field(default="profile_id", metadata={"help": "Column of the user ids."})
     item_column: str = field(default="album_id", metadata={"help": "Column of the item ids."})
@@ -52,10 +52,10 @@ class DataArguments:
         default="keyword_value", metadata={"help": 'Weight of a keyword row, heaviest first, or "none".'}
     )
     keyword_min_value: float = field(default=3.0, metadata={"help": "Keyword rows below this weight are left out."})
-    keyword_max_length: int = field(default=20, metadata={"help": "Values kept of an item feature."})
+    keyword_max_length: int = field(default=20, metadata={"help": "Maximum number of values of an item feature."})
     delimiter: str = field(default=",", metadata={"help": "Delimiter of CSV files."})
     collapse_repeats: bool = field(
-        default=False, metadata={"help": "Keep one of several viewings of the same item in a row."}
+        default=False, metadata={"help": "Keep one of several consecutive viewings of the same item."}
     )
     min_events: int = field(
         default=0, metadata={"help": "Keep users and items with at least this many training events (k-core)."}
@@ -72,13 +72,13 @@ class DataArguments:
             raise DataError(f"delimiter is {self.delimiter!r}; it must be one character, and no line break or quote.")
 
     def rules(self) -> dict:
-        """What of the arguments is stored in a checkpoint: all but the folders, which are nobody else's business."""
+        """The arguments that are stored in a checkpoint: all but the folders, which are private."""
         rules = {name: value for name, value in asdict(self).items() if name != "data_dir"}
         absolute = {name: value for name, value in rules.items() if isinstance(value, str) and os.path.isabs(value)}
         return rules | {name: os.path.basename(value) for name, value in absolute.items()}
 
     def path(self, file: str) -> str | None:
-        """The place of one of the files, `None` for "none"."""
+        """The path of one of the files, `None` for "none"."""
         return None if file.lower() in ("", "none") else os.path.join(self.data_dir, file)
 
 
@@ -86,18 +86,18 @@ class DataArguments:
 class Interactions:
     """
     A cleaned log with its side tables. Users and items are codes into `user_ids` and `item_ids`; the rows of the log
-    are in order of user, time and place in the file.
+    are sorted by user, time and position in the file.
 
     Args:
         arguments ([`DataArguments`]): how it was read.
-        user_ids, item_ids (`pa.Array` of int64 or string): raw ids, sorted; users without events come too.
+        user_ids, item_ids (`pa.Array` of int64 or string): raw ids, sorted; including users without events.
         user, item (`np.ndarray` of int32, shape `(num_rows,)`): codes of the log's users and items.
         day (`np.ndarray` of int32, shape `(num_rows,)`): days since 1970-01-01.
         titles (`pa.StringArray`, *optional*): one for each item, null where it has none.
-        item_features (`dict[str, tuple[np.ndarray, pa.Array]]`): for each feature pairs of item code and value.
+        item_features (`dict[str, tuple[np.ndarray, pa.Array]]`): for each feature, item codes and values in pairs.
         user_features (`dict[str, pa.Array]`): for each feature the value of each user, null where there is none.
-        counts (`dict[str, int]`): what was read and what each step of the cleaning left out.
-        split_logs (`dict`): what [`Split.apply`] has made of it, by split.
+        counts (`dict[str, int]`): rows read, and rows removed by each step of the cleaning.
+        split_logs (`dict`): results of [`Split.apply`], by split.
     """
 
     arguments: DataArguments
@@ -116,7 +116,7 @@ class Interactions:
         return len(self.user)
 
     def summary(self, max_lines: int = 15) -> str:
-        """What was read and left out, a line a step; steps of 0 are left out, those of several features are one."""
+        """Rows read and removed, one line per step; steps with 0 are omitted, those of several features merged."""
         names = sorted((*self.item_features, *self.user_features), key=len, reverse=True)
         steps = {}
         for step, count in self.counts.items():
@@ -154,7 +154,7 @@ def read_interactions(
     """
     try:
         return _read_interactions(arguments, history, profiles, items, keywords)
-    except pa.ArrowException as error:  # what no check of ours has foreseen
+    except pa.ArrowException as error:  # not caught by our own checks
         raise DataError(f"the data cannot be read: {error_text(error)}") from None
 
 
@@ -279,7 +279,7 @@ def _add_profiles(interactions: Interactions, profiles: Table):
     ids = ids_as(ids, interactions.user_ids.type)
     counts[f"rows of {profiles.role} without an id"] = int((codes < 0).sum())
     counts[f"rows of {profiles.role} beyond the first of a user, used for gaps"] = _more_rows(codes)
-    # Profiles without a single event are users too: they are recommended from what is known of them.
+    # Profiles without events are users too: they get recommendations from their profile.
     users = pc.unique(pa.concat_arrays([interactions.user_ids, ids])).drop_null()
     users = users.take(pc.sort_indices(users))
     moved = pc.index_in(interactions.user_ids, users).to_numpy().astype(np.int32)
@@ -298,7 +298,7 @@ def _add_profiles(interactions: Interactions, profiles: Table):
 def _join(
     source: Table, table: pa.Table, column: str, known: pa.Array, counts: dict, count_more_rows: bool
 ) -> np.ndarray:
-    """For each row of a side table the code of its id among the known ones, -1 where it is none of them."""
+    """For each row of a side table the code of its id among the known ids, -1 if unknown."""
     ids, codes = read_ids(source, table, column, allow_null=True)
     counts[f"rows of {source.role} without an id"] = int((codes < 0).sum())
     if count_more_rows:
@@ -314,7 +314,7 @@ def _more_rows(codes: np.ndarray) -> int:
 
 
 def _one_a_code(codes: np.ndarray, values: pa.Array, size: int) -> pa.Array:
-    """Of each code its first value that is not null; tables hold several rows of an item or a profile."""
+    """The first non-null value of each code; tables may have several rows per item or profile."""
     rows = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
     known, first = np.unique(codes[rows], return_index=True)
     places = np.full(size, -1)
@@ -323,7 +323,7 @@ def _one_a_code(codes: np.ndarray, values: pa.Array, size: int) -> pa.Array:
 
 
 def _order(user: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """The rows by user, time and place in the file; as `np.lexsort`, in half of its time where one key will do."""
+    """The order by user, time and position in the file; with one key, if possible, in half of `np.lexsort`'s time."""
     first, last = int(time.min()), int(time.max())
     if (int(user.max()) + 1) * (last - first + 1) >= 2**63:
         return np.lexsort((time, user))
@@ -331,7 +331,7 @@ def _order(user: np.ndarray, time: np.ndarray) -> np.ndarray:
 
 
 def _first_of_exact_duplicates(user: np.ndarray, item: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Mask of the rows to keep of a log in order of user and time: the first of those alike in all three."""
+    """Mask of the rows to keep of a log sorted by user and time: the first of each set of exact duplicates."""
     keep = np.ones(len(user), dtype=bool)
     tie = np.r_[(user[1:] == user[:-1]) & (time[1:] == time[:-1]), False]
     run = np.flatnonzero(tie | np.r_[False, tie[:-1]])

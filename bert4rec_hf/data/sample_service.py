@@ -226,7 +226,7 @@ def make_sessions(rng: np.random.Generator, num_events: np.ndarray, first_day: d
     lift = session_profile * (before[-1] + num_days * DAY + 1.0)
     start = np.maximum.accumulate(start - before + lift) - lift + before
     second = start[session] + elapsed
-    # Who would run past the last day is squeezed into the period.
+    # Profiles that would run past the last day are compressed into the period.
     end = num_days * DAY - 2 * MAX_REPEATS
     last = np.maximum(second[np.cumsum(num_events) - 1], end)[profile]
     second = np.floor(second * (end / last)).astype(np.int64)

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Which rows of a log train, validate and test, and in which windows of time the test rows are looked at."""
+"""Splits of a log into training, validation and test rows, and time windows of the test rows."""
 
 import datetime
 import re
@@ -16,12 +16,12 @@ from .interactions import Interactions
 @dataclass
 class Split:
     """
-    How a log is divided; it travels with the checkpoint.
+    How a log is split; stored in the checkpoint.
 
     - `none`: all rows train.
     - `leave_one_out`: of a user with n >= 3 events the first n - 2 train, the next is the validation target (history
       n - 2), the last the test target (history n - 1). Users with fewer events only train. With `validation_users`
-      only so many of them, evenly spaced in the order of their ids, validate; the others train on their n - 1 events.
+      only that many users, evenly spaced in the order of their ids, validate; the others train on their n - 1 events.
     - `temporal`: rows before `cutoff` train, rows from it on are the test targets of their users. The last
       `validation_days` before the cut-off validate instead of training.
     """
@@ -38,7 +38,7 @@ class Split:
         default=0, metadata={"help": "Days before the cut-off that validate instead of training."}
     )
     validation_users: int = field(
-        default=0, metadata={"help": "Users of leave_one_out that validate, the others train on that event; 0: all."}
+        default=0, metadata={"help": "Number of leave_one_out users that validate, others train on that event; 0: all"}
     )
 
     def __post_init__(self):
@@ -58,7 +58,7 @@ class Split:
             raise DataError(f"a temporal split needs --cutoff YYYY-MM-DD, not {self.cutoff!r}.") from None
 
     def apply(self, interactions: Interactions) -> "SplitLog":
-        """The log under this split: computed at the first call, and kept with the log for those that follow."""
+        """The log under this split: computed at the first call, then cached in the log."""
         key = astuple(self)
         if key not in interactions.split_logs:
             interactions.split_logs[key] = SplitLog(interactions, self)
@@ -107,14 +107,14 @@ class Window:
 
 def parse_windows(text: str | None, split: Split) -> list[Window] | None:
     """
-    Windows that follow each other from the cut-off of a temporal split on; `None` where no text is given.
+    Consecutive windows from the cut-off of a temporal split; `None` if no text is given.
 
     Args:
-        text (`str`): their lengths, as in `"1M,1M,1M"` or `"14D,2W"`: days (where there is no letter too), weeks or
+        text (`str`): their lengths, as in `"1M,1M,1M"` or `"14D,2W"`: days (also without a letter), weeks or
             months. Months end on the cut-off's day of the month, or on the last day of shorter ones.
 
     Raises:
-        `DataError`: if that is no list of lengths, or the split has no cut-off.
+        `DataError`: if that is not a list of lengths, or the split has no cut-off.
     """
     if text is None:
         return None
@@ -139,7 +139,7 @@ def parse_windows(text: str | None, split: Split) -> list[Window] | None:
 
 class SplitLog:
     """
-    A log under a split: which rows train, validate and test. [`Split.apply`] makes one a log and split.
+    A log under a split: which rows train, validate and test. [`Split.apply`] makes one per log and split.
 
     Args:
         interactions ([`Interactions`]): the log; it must not change afterwards.
@@ -157,7 +157,7 @@ class SplitLog:
     @cached_property
     def core(self) -> tuple[np.ndarray, np.ndarray]:
         """
-        Masks of the users `(num_users,)` and items `(num_items,)` that stay under `min_events`; see [`k_core`].
+        Masks of the users `(num_users,)` and items `(num_items,)` kept by `min_events`; see [`k_core`].
 
         Raises:
             `DataError`: if no row is left to train on.
@@ -174,7 +174,7 @@ class SplitLog:
     @cached_property
     def fitted_rows(self) -> np.ndarray:
         """
-        Mask of the rows `(num_rows,)` that everything fitted sees: the training rows, less users and items below
+        Mask of the rows `(num_rows,)` used for fitting: the training rows without the users and items below
         `min_events`.
 
         Raises:
@@ -187,11 +187,11 @@ class SplitLog:
         self, subset: str, window: Window | None = None, update_history: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """
-        Masks of the rows a user is recommended from and of those that should be found.
+        Masks of the history rows and of the target rows.
 
         Args:
             subset (`str`): `"validation"` or `"test"`.
-            window ([`Window`], *optional*): the only days of the targets.
+            window ([`Window`], *optional*): restricts the targets to these days.
             update_history (`bool`, *optional*, defaults to `False`): whether the history goes on to the window's
                 first day, or ends where the targets of the split begin.
         """
@@ -206,10 +206,10 @@ class SplitLog:
 
     def check_unseen(self, targets: np.ndarray):
         """
-        Checks that a model that was trained under this split has not been trained on what it is evaluated by.
+        Checks that a model trained under this split has not been trained on the targets of its evaluation.
 
         Args:
-            targets (`np.ndarray` of bool, shape `(num_rows,)`): the rows that should be found.
+            targets (`np.ndarray` of bool, shape `(num_rows,)`): the target rows.
 
         Raises:
             `DataError`: if one of them is a training row.

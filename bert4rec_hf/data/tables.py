@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Columns of CSV and Parquet files, data sets and Arrow tables: ids, times and numbers, checked."""
+"""Reading and checking ids, times and numbers from CSV and Parquet files, data sets and Arrow tables."""
 
 import glob
 import os
@@ -20,7 +20,7 @@ class Table:
     def __init__(self, role: str, name: str, files: list[str], table: pa.Table | None, delimiter: str):
         self.role, self.name, self.files, self.table, self.delimiter = role, name, files, table, delimiter
         self.columns = table.column_names if table is not None else self._header(files[0])
-        self.rows = []  # of each file, to name the one a row is in
+        self.rows = []  # rows per file, to name the file of a row
 
     def _csv_options(self, columns: list[str] | None = None) -> dict:
         return {
@@ -57,7 +57,7 @@ class Table:
             raise DataError(f"{file}: {error_text(error)}") from None
 
     def read(self, columns: list[str], counts: dict | None = None) -> pa.Table:
-        """The table of some columns; lines of CSV files that are no rows are counted, a stray quote makes many."""
+        """The table with only these columns; counts CSV lines that are not rows (a stray quote makes many)."""
         columns = list(dict.fromkeys(columns))
         for name in columns:
             if name not in self.columns:
@@ -106,7 +106,7 @@ class Table:
             raise DataError(f"{self.name}: {column} is of type {table[column].type}, not {what}.")
 
     def place(self, row: int) -> str:
-        """Where row number `row` (from 0) is, in words."""
+        """The location of row `row` (from 0), for messages."""
         for file, rows in zip(self.files, self.rows):
             if row < rows:
                 return f"{file}, row {row + 1}"
@@ -128,16 +128,16 @@ def _count_lines(file: str) -> int:
 
 def open_table(given, path: str | None, role: str, delimiter: str = ",") -> Table | None:
     """
-    A table to read columns of.
+    Opens a table, to read columns from it.
 
     Args:
-        given (`str`, `datasets.Dataset` or `pa.Table`, *optional*): the table, or the place of its files.
-        path (`str`, *optional*): the place of its files where `given` is `None`: a file, a folder or a glob.
+        given (`str`, `datasets.Dataset` or `pa.Table`, *optional*): the table, or the path of its files.
+        path (`str`, *optional*): the path of its files if `given` is `None`: a file, a folder or a glob.
         role (`str`): what the table is, in words, for messages.
         delimiter (`str`, *optional*, defaults to `","`): of CSV files.
 
     Returns:
-        [`Table`], or `None` where there is neither.
+        [`Table`], or `None` if neither is given.
 
     Raises:
         `DataError`: if there is nothing to read.
@@ -168,9 +168,9 @@ def open_table(given, path: str | None, role: str, delimiter: str = ",") -> Tabl
 
 
 def error_text(error: Exception) -> str:
-    """What Arrow says in one line, with what to do about it where that is known."""
+    """Arrow's error message in one line, with a hint if known."""
     text = " ".join(str(error).split())
-    if "straddl" in text:  # Arrow's words for a row that is longer than what it reads at once
+    if "straddl" in text:  # Arrow's message for a row longer than its read block
         return "a row is longer than 1 MB; is a quote not closed?"
     if "invalid utf8" in text.lower() or "codec can't decode" in text:
         return f"the file is not UTF-8 ({text}); convert it, for example with iconv -t UTF-8."
@@ -178,7 +178,7 @@ def error_text(error: Exception) -> str:
 
 
 def _typed_ids(values: pa.Array) -> pa.Array:
-    """Ids of any type to int64 where they all are whole numbers that it holds, to trimmed strings otherwise."""
+    """Ids of any type as int64 if all are whole numbers in its range, as trimmed strings otherwise."""
     if pa.types.is_integer(values.type):
         try:
             return values.cast(pa.int64())
@@ -236,13 +236,13 @@ def read_numbers(source: Table, table: pa.Table, column: str) -> np.ndarray:
 
 
 def _first_mismatch(values: pa.ChunkedArray, pattern: str) -> int:
-    """The first row that has a value unlike the pattern."""
+    """The first row whose value does not match the pattern."""
     matches = pc.match_substring_regex(values, pattern)
     return int(np.argmin(matches.fill_null(True).combine_chunks().to_numpy(zero_copy_only=False)))
 
 
 def read_times(source: Table, table: pa.Table, column: str, counts: dict) -> tuple[np.ndarray, np.ndarray]:
-    """The time column as int64 in a unit of its own, for order, and as days since 1970-01-01."""
+    """The time column as int64 in its own unit, for sorting, and as days since 1970-01-01."""
     values = table[column]
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
@@ -278,7 +278,7 @@ def read_times(source: Table, table: pa.Table, column: str, counts: dict) -> tup
 
 
 def _parsed_times(source: Table, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
-    """Times in text as numbers or timestamps, whichever they all are."""
+    """Times in text as numbers or timestamps, the first type that fits all."""
     values = pc.if_else(pc.equal(values, ""), None, values)
     for time_type in (pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC")):
         try:
@@ -294,8 +294,8 @@ def _parsed_times(source: Table, values: pa.ChunkedArray, column: str) -> pa.Chu
 def _days(source: Table, time: np.ndarray, column: str, counts: dict) -> np.ndarray:
     """
     Days since 1970-01-01 of times written YYYYMMDDhhmmss, YYYYMMDDhhmm or YYYYMMDD, or in seconds, milli-, micro- or
-    nanoseconds since then. Most of the rows decide which it is. The clock may be wrong (seconds up to 99), the date
-    counts.
+    nanoseconds since then. The median decides which. The clock time may be invalid (seconds up to 99), only the date
+    is used.
     """
     usual = int(np.partition(time, len(time) // 2)[len(time) // 2])  # the median, exact
     dates = [(19000101 * unit, 21010000 * unit, unit) for unit in (10**6, 10**4, 1)]

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""What a log is like, before anything is trained on it."""
+"""Statistics of a log, before training on it."""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from .bootstrap import coverage_and_gini
 
 def analyze(interactions: Interactions, split: Split, windows: Sequence[Window] | None = None) -> dict:
     """
-    Who is in a log, how they come back, how the catalogue and the tastes move, and what training cannot know.
+    Statistics of a log: users, items, repeats, sessions, drift by month, and targets that training cannot know.
 
     Args:
-        split ([`Split`]): how the log will be held out.
-        windows (`Sequence[Window]`, *optional*): days of the test rows that are looked at apart.
+        split ([`Split`]): how the log will be split.
+        windows (`Sequence[Window]`, *optional*): days of the test rows, analysed window by window.
 
     Returns:
         `dict`, ready for JSON:
@@ -25,13 +25,13 @@ def analyze(interactions: Interactions, split: Split, windows: Sequence[Window] 
         - `"events"`, `"users"`, `"items"`, `"first_day"`, `"last_day"`;
         - `"events_per_user"`, `"events_per_item"`: quantiles, the mean and the Gini index;
         - `"top_items"`: shares of all events that the most popular 1% and 10% of the items have;
-        - `"repeat_share"`: share of the events of which the user had the item before;
-        - `"sessions"`: quantiles of the events of a user's day with events, and of the days to the next such day;
+        - `"repeat_share"`: share of the events whose item the user had before;
+        - `"sessions"`: quantiles of the events on a user's active day, and of the days to the next active day;
         - `"months"`: for each calendar month its events, users and items, `"new_items"` (share of its items that no
-          earlier month has), `"gone_items"` (share of the month before's items that it lacks),
-          `"events_on_new_items"`, `"new_users"`, `"repeat_share"`, `"top_overlap"` (share of the month before's 25
-          most popular items that are among its own) and `"drift"` (Jensen-Shannon divergence in bits from the month
-          before: 0 for the same shares of events, 1 for no item in common);
+          earlier month has), `"gone_items"` (share of the previous month's items that it lacks),
+          `"events_on_new_items"`, `"new_users"`, `"repeat_share"`, `"top_overlap"` (share of the previous month's 25
+          most popular items that are still among the top 25) and `"drift"` (Jensen-Shannon divergence in bits from
+          the previous month: 0 for the same shares of events, 1 for no item in common);
         - `"targets"`: for the test rows, or each window of them, `"name"`, the number of targets (distinct items of a
           user), `"users"`, and the shares that are `"repeats"` of the user's history, `"unknown_items"` (outside the
           vocabulary that the training rows give) and of `"users_without_history"`.
@@ -68,7 +68,7 @@ def analyze(interactions: Interactions, split: Split, windows: Sequence[Window] 
 
 
 def _distribution(values: np.ndarray) -> dict[str, float] | None:
-    """Quantiles and the mean, `None` of nothing."""
+    """Quantiles and the mean, `None` if empty."""
     if not len(values):
         return None
     quantiles = {"min": 0, "10%": 0.1, "25%": 0.25, "median": 0.5, "75%": 0.75, "90%": 0.9, "99%": 0.99, "max": 1}

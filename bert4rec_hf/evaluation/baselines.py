@@ -19,7 +19,7 @@ from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 def item_popularity(
     interactions: Interactions, processor: Bert4RecProcessor, rows: np.ndarray, of_users: bool = False
 ) -> np.ndarray:
-    """Events of each token id, or users with one if `of_users`, among `rows`, a mask of the log: `(vocab_size,)`."""
+    """Events, or users if `of_users`, of each token id among `rows`, a mask of the log: `(vocab_size,)`."""
     tokens = token_ids(interactions, processor)[interactions.item[rows]]
     keys = (interactions.user[rows].astype(np.int64) * processor.vocab_size + tokens)[tokens >= 0]
     if of_users:
@@ -48,8 +48,8 @@ def popularity(counts: np.ndarray) -> Callable:
 
 def own_frequency(counts: np.ndarray, ties_by_popularity: bool = False) -> Callable:
     """
-    The items that a user has had most often, ties to the lower id or to the greater of `counts`; after them those with
-    the greatest `counts`.
+    The user's most frequent items, ties to the lower id or to the greater of `counts`; then the items with the
+    greatest `counts`.
     """
     fill = by_popularity(counts)
     tie_break = fill if ties_by_popularity else 1 - torch.arange(len(fill), dtype=torch.float64) / len(fill)
@@ -65,8 +65,8 @@ def own_frequency(counts: np.ndarray, ties_by_popularity: bool = False) -> Calla
 
 def markov(interactions: Interactions, processor: Bert4RecProcessor, rows: np.ndarray, counts: np.ndarray) -> Callable:
     """
-    What followed most often, among `rows` (a mask of the log), the item that a user had last; after that the items
-    with the greatest `counts`.
+    First-order Markov chain: the items that most often followed the user's last item in `rows` (a mask of the log);
+    then the items with the greatest `counts`.
     """
     fill = by_popularity(counts)
     users = interactions.user[rows]

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""How far a figure of an evaluation would move with other users: bootstrap over users, alone and in pairs."""
+"""Bootstrap over users: confidence intervals and p-values of metrics and of paired differences."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,9 @@ import torch
 
 def draw_users(num_users: int, num_rounds: int = 1000, seed: int = 0) -> Iterator[np.ndarray]:
     """
-    How often each user is in each of `num_rounds` samples of as many users, drawn with replacement: float64 arrays
-    `(rounds, num_users)`, some rounds at a time. With the same arguments always the same, so figures of the same users
-    are paired.
+    Bootstrap samples: how often each user is drawn in each of `num_rounds` samples with replacement, as float64 arrays
+    `(rounds, num_users)`, some rounds at a time. The same arguments give the same samples, so metrics of the same
+    users are paired.
     """
     generator = np.random.default_rng(seed)
     at_once = max(1, 2**22 // num_users)
@@ -25,7 +25,7 @@ def draw_users(num_users: int, num_rounds: int = 1000, seed: int = 0) -> Iterato
 def resampled_means(values: np.ndarray, num_rounds: int = 1000, seed: int = 0) -> np.ndarray:
     """
     The means of the columns of `values` `(num_users, num_figures)` in each sample: `(num_rounds, num_figures)`. NaN is
-    left out, and is the mean where nothing else is in a sample.
+    ignored; the mean of only NaN is NaN.
     """
     there = ~np.isnan(values)
     values = np.where(there, values, 0.0)
@@ -60,8 +60,8 @@ def resampled_exposure(ranked: np.ndarray, num_items: int, num_rounds: int = 100
 
 def coverage_and_gini(exposure: np.ndarray) -> np.ndarray:
     """
-    Of how often each item is recommended, `(..., num_items)`, the share of items that are, and the Gini index: 0 where
-    all are recommended equally often, near 1 where few take it all. `(..., 2)`.
+    Coverage (share of items recommended at all) and Gini index (0: all equally often, near 1: few items get all),
+    `(..., 2)`, from the number of times each item is recommended, `(..., num_items)`.
     """
     exposure = np.sort(exposure, axis=-1)
     num_items = exposure.shape[-1]
@@ -72,8 +72,8 @@ def coverage_and_gini(exposure: np.ndarray) -> np.ndarray:
 
 def interval(estimate: np.ndarray, resampled: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """
-    The ends of percentile intervals, shifted by how far the samples are off the estimate on average. That is nothing
-    for a mean; a sample holds fewer distinct users, so what it covers is always less.
+    The ends of percentile intervals, shifted by the mean bias of the samples. The bias is about 0 for a mean, but
+    coverage is always lower in a sample, which has fewer distinct users.
 
     Args:
         estimate (`np.ndarray` of shape `(num_figures,)`): of all users.

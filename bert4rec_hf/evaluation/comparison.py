@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Two evaluations, user by user."""
+"""Paired comparison of two evaluations."""
 
 import warnings
 
@@ -14,7 +14,7 @@ from .windows import MODEL
 
 def compare(users_a: pa.Table, users_b: pa.Table, num_rounds: int = 1000, seed: int = 0) -> list[dict]:
     """
-    What the model of one evaluation gains on that of another, on the users of both, with paired bootstrap intervals.
+    Compares the models of two evaluations on their common users, with paired bootstrap intervals.
 
     Args:
         users_a, users_b (`pa.Table`): `users` of two [`Evaluation`]s.

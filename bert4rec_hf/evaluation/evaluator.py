@@ -33,9 +33,9 @@ class RankingEvaluator:
 
     Args:
         dataset (`Dataset`):
-            A row a user, as [`encode_evaluation`] makes it: `input_ids`, `user_features`, and `relevant`, the items to
-            find. A torch data set, a list of dicts or a stream will do as well; without `relevant` there is
-            [`~RankingEvaluator.rank`] alone.
+            One row per user, as from [`encode_evaluation`]: `input_ids`, `user_features`, and `relevant`, the target
+            items. A torch data set, a list of dicts or a stream works too; without `relevant` only
+            [`~RankingEvaluator.rank`] does.
         processor ([`Bert4RecProcessor`]):
             The model's.
         k (`Sequence[int]`, *optional*, defaults to `(10,)`):
@@ -45,7 +45,7 @@ class RankingEvaluator:
         batch_size (`int`, *optional*, defaults to 128):
             Users ranked at once.
         accelerator (`Accelerator`, *optional*):
-            Shares the users among its processes, each of which must call the evaluator; all get the same result.
+            Splits the users between its processes, each of which must call the evaluator; all get the same result.
         progress (`bool`, *optional*, defaults to `False`):
             Whether to show a progress bar.
 
@@ -76,7 +76,7 @@ class RankingEvaluator:
         check_k(k, processor, self.dataset, exclude_seen)
 
     def __call__(self, model: Bert4RecForMaskedLM | Callable) -> dict[str, float]:
-        """The metrics by their names, `recall@10` and so on; a model, or a function called as its `recommend`."""
+        """The metrics by name, such as `recall@10`, of a model or a function with the signature of its `recommend`."""
         scores = self.score(self.rank(model))
         return {name: float(np.nanmean(values)) for name, values in scores.items()}
 
@@ -96,7 +96,7 @@ class RankingEvaluator:
         try:
             if self.accelerator is None or self.accelerator.num_processes == 1:
                 return recommend_all(recommend, self.dataset, *how, description if self.progress else None)
-            # Each process ranks as many users: where they share a model's parameters, none may wait for another.
+            # Each process ranks the same number of users: with sharded parameters all must run in step.
             processes, this = self.accelerator.num_processes, self.accelerator.process_index
             places = np.arange(-(-len(self.dataset) // processes)) * processes + this
             shown = description if self.progress and self.accelerator.is_main_process else None
@@ -109,7 +109,7 @@ class RankingEvaluator:
                 model.train()
 
     def score(self, ranked: np.ndarray) -> dict[str, np.ndarray]:
-        """The metrics of lists `(num_users, max(k))`, a value a user: see `metrics/ranking`."""
+        """The metrics of lists `(num_users, max(k))`, one value per user: see `metrics/ranking`."""
         return ranking_scores(ranked, self.targets.lists(), self.k)
 
 
@@ -117,8 +117,8 @@ def check_k(
     k: Sequence[int], processor: Bert4RecProcessor, dataset: Dataset | None = None, exclude_seen: bool = False
 ):
     """
-    Checks that lists of `k` items can be made: for the users of `dataset`, if it is given, without those they have
-    seen, if `exclude_seen`.
+    Checks that lists of `k` items are possible, for the users of `dataset` if given, without the items they have seen
+    if `exclude_seen`.
 
     Raises:
         `DataError`: if one of `k` is below 1 or beyond the number of items.
@@ -145,16 +145,16 @@ def recommend_all(
     description: str | None = None,
 ) -> np.ndarray:
     """
-    Recommends to every user of a data set, batch after batch, users of similar history together.
+    Recommends to every user of a data set, in batches of users with similar history lengths.
 
     Args:
-        recommend (`Callable`): [`Bert4RecForMaskedLM.recommend`], or a function that is called alike.
-        dataset (`Dataset`): a row a user, as the functions of encoding.py make it.
-        k (`int`): number of items a list holds.
+        recommend (`Callable`): [`Bert4RecForMaskedLM.recommend`], or a function with its signature.
+        dataset (`Dataset`): one row per user, as from encoding.py.
+        k (`int`): length of the lists.
         exclude_seen (`bool`, *optional*, defaults to `False`): leave out the items of a user's history.
-        batch_size (`int`, *optional*, defaults to 128): users at once.
-        device (`torch.device`, *optional*, defaults to `"cpu"`): where `recommend` wants its inputs.
-        description (`str`, *optional*): shown beside a progress bar; without it there is none.
+        batch_size (`int`, *optional*, defaults to 128): users per batch.
+        device (`torch.device`, *optional*, defaults to `"cpu"`): device of the inputs.
+        description (`str`, *optional*): label of the progress bar; no bar if not given.
 
     Returns:
         `np.ndarray` of int64, shape `(num_users, k)`: token ids, best first, in the order of the data set.
@@ -175,7 +175,7 @@ def batches_of(
     device: torch.device | str = "cpu",
     description: str | None = None,
 ) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
-    """The users of a data set, those of similar history together: their rows in it, and what a model takes."""
+    """Batches of users with similar history lengths: their row numbers in the data set, and the model inputs."""
     order = np.argsort(history_lengths(dataset), kind="stable")
     columns = [name for name in ("input_ids", "user_features") if name in dataset.column_names]
     collator = DataCollatorForHistories(processor)
@@ -198,10 +198,10 @@ def write_submission(
     """
     Writes a CSV file with the `k` items to recommend to each user that `submission_file` lists, in its order, after
     the user's whole history: the user column and `predicted_list`, a Python-style list of raw item ids, best first. A
-    user without history is recommended from MASK and profile, one without profile from MASK alone.
+    missing history leaves MASK and profile as the input, a missing profile too leaves MASK alone.
 
     Returns:
-        `dict[str, int]`: how many users of each kind there were.
+        `dict[str, int]`: the number of users of each kind.
 
     Raises:
         `DataError`: for a file that cannot be used.

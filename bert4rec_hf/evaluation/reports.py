@@ -23,7 +23,7 @@ COLORS = ["#0b5fa5", "#8a8a8a", "#c9a227", "#b5462f", "#4f8f6b", "#7a5ea8"]
 
 def write_report(folder: str, name: str, report: dict | list, text: str, draw: Callable):
     """
-    Writes `name`.json, `name`.txt and `name`.png into a folder, which is made; what is there is replaced.
+    Writes `name`.json, `name`.txt and `name`.png into a folder, created if missing; old files are replaced.
 
     Args:
         draw (`Callable`): called with a matplotlib `Figure` to draw on.
@@ -106,16 +106,16 @@ def data_text(report: dict) -> str:
         f"{report['events']:,} events of {report['users']:,} users and {report['items']:,} items, "
         f"{report['first_day']} to {report['last_day']}",
         "",
-        f"events a user        {spread(report['events_per_user'])}",
-        f"events an item       {spread(report['events_per_item'])}",
+        f"events per user      {spread(report['events_per_user'])}",
+        f"events per item      {spread(report['events_per_item'])}",
         "most popular items   "
         + ", ".join(f"{n} of them have {s:.0%} of all" for n, s in report["top_items"].items()),
         f"repeats              {report['repeat_share']:.1%} of the events are of an item that the user had before",
         f"events a day of use  {spread(sessions['events'])}",
         f"days to the next     {spread(sessions['days_to_the_next'])}",
         "",
-        "By month. New: in no month before; gone: of the month before's items; top 25: how many of the month before's",
-        "still are; drift: Jensen-Shannon divergence from the month before, 0 the same, 1 nothing in common",
+        "By month. New: not in any earlier month; gone: share of the previous month's items; top 25: share of the",
+        "previous month's top 25 kept; drift: Jensen-Shannon divergence from it, 0 the same, 1 nothing in common",
         f"{'month':8} {'events':>10} {'users':>8} {'items':>8} {'repeats':>8} | {'new users':>9} {'new items':>9} "
         f"{'gone':>6} {'events on new':>13} {'top 25':>7} {'drift':>6}",
     ]
@@ -135,8 +135,8 @@ def data_text(report: dict) -> str:
     for target in report["targets"]:
         lines.append(
             f"{target['name']}: {target['targets']:,} targets of {target['users']:,} users; "
-            + f"{_percent(target['repeats'])} repeats, {_percent(target['unknown_items'])} of items that training has "
-            + f"not; {_percent(target['users_without_history'])} of the users have no history"
+            + f"{_percent(target['repeats'])} repeats, {_percent(target['unknown_items'])} of items not in "
+            + f"training; {_percent(target['users_without_history'])} of the users have no history"
         )
     return "\n".join(lines)
 
@@ -157,13 +157,13 @@ def draw_data(figure, report: dict):
         ax.set(yscale="log", title=f"Events per {who} (Gini {values['gini']:.2f})")
         ax.set(xlabel=f"% of the {who}s have at most", ylabel="events")
     axes[2].bar(range(len(months)), [month["events"] for month in months], color=COLORS[0])
-    axes[2].set(title="Events a month")
+    axes[2].set(title="Events per month")
     lines = {
         axes[3]: {"new_items": "new items", "gone_items": "gone items", "new_users": "new users"},
         axes[4]: {"top_overlap": "top 25 kept", "drift": "drift", "repeat_share": "repeats"},
     }
     lines[axes[3]]["events_on_new_items"] = "events on new items"
-    for ax, title in ((axes[3], "Items and users beside earlier months"), (axes[4], "Popularity and repeats")):
+    for ax, title in ((axes[3], "Items and users against earlier months"), (axes[4], "Popularity and repeats")):
         for color, (key, label) in zip((COLORS[0], COLORS[3], COLORS[4], COLORS[2]), lines[ax].items()):
             ax.plot([month.get(key, np.nan) for month in months], marker="o", label=label, color=color)
         ax.set(title=title, ylim=(0, None))
@@ -183,7 +183,7 @@ def draw_data(figure, report: dict):
         axes[5].bar(range(len(targets)), shares, bottom=bottom, label=label, color=color)
         bottom += shares
     axes[5].set_xticks(range(len(targets)), [target["name"].partition("..")[0] for target in targets], rotation=45)
-    axes[5].set(title="What a model is asked for", ylim=(0, 1))
+    axes[5].set(title="Kinds of test targets", ylim=(0, 1))
     axes[5].legend(fontsize=8, loc="lower right")
 
 
@@ -197,18 +197,18 @@ def _number(value: float) -> str:
 
 
 def recommenders_of(report: dict) -> list[str]:
-    """The names of what was evaluated, the model first, if there was one."""
+    """The names of the evaluated recommenders, the model first if given."""
     return [name for name in report["windows"][0]["groups"][ALL_USERS]["results"] if name != CEILING]
 
 
 def key_metrics(ks: Sequence[int]) -> list[str]:
-    """The metrics that say most, at most 8 of them."""
+    """The main metrics, at most 8."""
     shorter = [f"{name}@{min(ks)}" for name in ("recall", "ndcg")] if len(set(ks)) > 1 else []
     return shorter + [f"{name}@{max(ks)}" for name in ("recall", "ndcg", "hit_rate", "mrr", "score", "coverage")]
 
 
 def in_short(report: dict) -> list[str]:
-    """How good it is in the first window and beside what, in plain words; a sentence a line."""
+    """Summary of the first window, compared with baselines, in plain words; one sentence per line."""
     names, k, window = recommenders_of(report), max(report["k"]), report["windows"][0]
     hits, found, score = (
         {name: _mean(window, name, f"{metric}@{k}") for name in [*names, CEILING]}
@@ -242,7 +242,7 @@ def in_short(report: dict) -> list[str]:
 
 
 def screen_text(report: dict) -> str:
-    """What a run shows of an evaluation: how good it is in plain words, and one table."""
+    """What a run prints of an evaluation: the summary in plain words, and one table."""
     if len(report["windows"]) > 1:
         return "\n".join([*in_short(report), "", windows_table(report)])
     results = report["windows"][0]["groups"][ALL_USERS]["results"]
@@ -257,13 +257,13 @@ def screen_text(report: dict) -> str:
 
 
 def verdicts(report: dict) -> list[str]:
-    """For each window in which the model does not beat each baseline for sure a line that says so, by score@k."""
+    """One line for each window in which the model does not significantly beat every baseline, by score@k."""
     lines = []
     metric = f"score@{max(report['k'])}"
     for window in report["windows"]:
         behind = {"LOSES to": [], "may be no better than": []}
         for name, leads in window["groups"][ALL_USERS]["against"].items():
-            if name in (MEMBERS, *report.get("members", ())):  # no simple rule
+            if name in (MEMBERS, *report.get("members", ())):  # not a simple rule
                 continue
             lead = leads[metric]
             low, high = lead.get("low", lead["mean"]), lead.get("high", lead["mean"])
@@ -299,7 +299,7 @@ def _cell(figure: dict | None, digits: int = 3) -> str:
 
 
 def evaluation_text(reports: Sequence[dict]) -> str:
-    """The reports of one or several [`Evaluation`]s as a page for those who decide by it."""
+    """The reports of one or several [`Evaluation`]s as a page of text."""
     return "\n\n".join(_one_evaluation(report) for report in reports) + _over_origins(reports)
 
 
@@ -325,16 +325,16 @@ def _one_evaluation(report: dict) -> str:
             f"{_mean(window, CEILING, f'recall@{k}'):.0%} ({window['unknown_targets']:.1%} is not in the catalogue)."
         )
     if MODEL in names:
-        lines += ["", f"Beside simple rules (score@{k})"]
-        lines += [f"  {line}" for line in verdicts(report)] or ["  Ahead of each of them in each window."]
+        lines += ["", f"Against simple rules (score@{k})"]
+        lines += [f"  {line}" for line in verdicts(report)] or ["  Better than all of them in every window."]
     for group in first["groups"]:
         lines += ["", windows_table(report, group)]
     if len(windows) > 1:
-        lines += ["", f"What is left of score@{k} in the last window, of the first ({PANEL})"]
+        lines += ["", f"score@{k} of the last window relative to the first ({PANEL})"]
         for name in names:
             scores = [_mean(window, name, f"score@{k}", PANEL) for window in (first, windows[-1])]
-            lines.append(f"  {name}: {scores[1] / scores[0]:.0%}" if scores[0] else f"  {name}: nothing of nothing")
-    lines += ["", f"What is found (recall@{k}) of what the user had before, and of what is new to the user"]
+            lines.append(f"  {name}: {scores[1] / scores[0]:.0%}" if scores[0] else f"  {name}: 0 in the first")
+    lines += ["", f"recall@{k} of targets that the user had before, and of targets new to the user"]
     for window in windows:
         of_new = 1 - window["repeat_targets"] - window["unknown_targets"]
         lines.append(
@@ -346,23 +346,23 @@ def _one_evaluation(report: dict) -> str:
         )
     lines += [
         "",
-        f"The lists of {first['name']}: share of the catalogue recommended to anyone, Gini index of how often",
+        f"The lists of {first['name']}: share of the catalogue recommended at all, Gini index of item counts",
     ]
-    lines += ["  (1: a few items take it all), novelty in bits, diversity of a list's features (0 to 1)"]
+    lines += ["  (1: a few items get all), novelty in bits, diversity of a list's features (0 to 1)"]
     for name in names:
         figures = (_mean(first, name, f"{metric}@{k}") for metric in ("coverage", "gini", "novelty", "diversity"))
         lines.append(f"  {name}: " + ", ".join(map(_number, figures)))
     lines += [
         "",
-        "recall: share of a user's items in the list, of at most k; NDCG: the same, earlier places counting more;",
+        "recall: share of a user's targets in the list, of at most k; NDCG: the same, weighted by rank;",
         f"score: 0.75 recall + 0.25 NDCG; ±: half of the 95% bootstrap interval over users ({report['num_rounds']}"
-        f" rounds); '{CEILING}': lists that know the future, of the items that the vocabulary has.",
+        f" rounds); '{CEILING}': perfect lists, from the items of the vocabulary.",
     ]
     return "\n".join(lines)
 
 
 def _over_origins(reports: Sequence[dict]) -> str:
-    """The windows as far from their origins, averaged over these."""
+    """Means over the origins, by the window's distance from its origin."""
     if len(reports) == 1:
         return ""
     lines = ["", "", f"Mean over the {len(reports)} origins, by windows ahead"]
@@ -432,7 +432,7 @@ def _draw_bars(canvas, report: dict):
     }
     results = window["groups"][ALL_USERS]["results"]
     for ax, (metric, title) in zip(axes, titles.items()):
-        of_a_kind = metric.startswith(("repeat_", "new_"))  # of which the best lists hold no more than of the other
+        of_a_kind = metric.startswith(("repeat_", "new_"))  # for one kind of target the best lists are no upper bound
         names = [*recommenders_of(report), *([] if of_a_kind else [CEILING])][::-1]
         figures = [results[name].get(metric, {"mean": None}) for name in names]
         figures = [figure if figure["mean"] is not None else {"mean": 0.0} for figure in figures]
@@ -476,7 +476,7 @@ def ensemble_text(report: dict) -> str:
         lines += [f"  {names.get(name, name):{width}} " + "".join(f"{cell:>17}" for cell in row) for name, row in rows]
         best = max(members, key=lambda name: results[name][f"score@{ks[0]}"]["mean"])
         for other, what in ((MEMBERS, MEMBERS), (best, f"{best}, the best by score@{ks[0]}")):
-            lines += ["", f"  Gain over {what}, 95% of it by the same users"]
+            lines += ["", f"  Gain over {what}, paired 95% interval"]
             for metric in metrics:
                 lead = figures["against"][other][metric]
                 ends = f"{lead['low']:+10.4f}{lead['high']:+10.4f}" if "low" in lead else ""
@@ -501,7 +501,7 @@ def comparison_text(results: Sequence[dict], a: str, b: str, k: int | None = Non
     for window in results:
         left_out = f" ({window['left_out']:,} of one run only, left out)" if window["left_out"] else ""
         lines += ["", f"{window['name']}, origin {window['origin']}, {window['num_users']:,} users{left_out}"]
-        lines.append(f"  {'':{width}} {'a':>8} {'b':>8} {'b - a':>9} {'95% of it':>20} {'p (Holm)':>9}")
+        lines.append(f"  {'':{width}} {'a':>8} {'b':>8} {'b - a':>9} {'95% interval':>20} {'p (Holm)':>9}")
         for name in names:
             figures = window["metrics"][name]
             lead = figures["difference"]
@@ -516,8 +516,8 @@ def comparison_text(results: Sequence[dict], a: str, b: str, k: int | None = Non
 
 def metrics_table(results: dict[str, dict[str, dict]], metrics: Sequence[str] | None = None) -> str:
     """
-    The means of each recommender's metrics, as in an [`Evaluation`]'s report, as Markdown, one a column: those that
-    are given, or all but those of repeats and of new items.
+    The means of each recommender's metrics, as in an [`Evaluation`]'s report, as Markdown, one column each: the given
+    metrics, or all except those of repeats and of new items.
     """
     first = next(iter(results.values()))
     metrics = [name for name in metrics or first if name in first and not name.startswith(("repeat_", "new_"))]

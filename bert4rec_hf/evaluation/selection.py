@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Which models of a pool vote, and with what weight."""
+"""Ensemble selection: the models of a pool that vote, and their weights."""
 
 import numpy as np
 import torch
@@ -25,23 +25,23 @@ def select_members(
 ) -> tuple[np.ndarray, float]:
     """
     Fits the members' weights: greedy selection with replacement (Caruana et al. 2004,
-    https://doi.org/10.1145/1015330.1015432). Round by round the member joins with which NDCG@`k` becomes best; how
-    often each did, when it was best of all rounds, is its weight.
+    https://doi.org/10.1145/1015330.1015432). Each round adds the member that gives the best NDCG@`k`; the weights are
+    the members' counts at the best round.
 
     Args:
-        ensemble ([`Bert4RecEnsembleForMaskedLM`]): the pool; its `voting` is how the chosen ones vote.
-        dataset (`Dataset`): of [`encode_evaluation`], of rows that no member trained on: the validation rows.
-        num_candidates (`int`, *optional*, defaults to 200): for each user only the items are looked at that some
-            member deems best; what none has among so many no vote brings into a short list.
+        ensemble ([`Bert4RecEnsembleForMaskedLM`]): the pool; its `voting` is the voting rule.
+        dataset (`Dataset`): from [`encode_evaluation`], of rows that no member was trained on: the validation rows.
+        num_candidates (`int`, *optional*, defaults to 200): candidates per user, the items with the highest vote of
+            any member; no other item can reach a short list.
 
     Returns:
-        `tuple[np.ndarray, float]`: how often each member joined, int64 `(num_members,)`, 0 for who should not vote,
-        and the NDCG@`k` of that.
+        `tuple[np.ndarray, float]`: the count of each member, int64 `(num_members,)`, 0 for those that should not
+        vote, and the NDCG@`k` of these counts.
     """
     num_candidates = max(k, min(num_candidates, processor.vocab_size - 3))
     shape = len(ensemble.members), len(dataset), num_candidates
     items, ballots = np.zeros(shape[1:], dtype=np.int64), np.empty(shape, dtype=np.float32)
-    description = "asking the members" if progress else None
+    description = "scoring with the members" if progress else None
     for users, inputs in batches_of(dataset, processor, batch_size, ensemble.device, description):
         states = ensemble.next_item_states(**inputs)
         asked = ensemble.pieces(torch.from_numpy(users), inputs["input_ids"])

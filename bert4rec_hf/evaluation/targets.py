@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""The items to find, and scores of lists that look for them."""
+"""The target items, and metrics of ranked lists."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 
 
 def _padded(users: np.ndarray, values: np.ndarray, num_users: int) -> np.ndarray:
-    """Values in order of their users, a row each, filled up with -1."""
+    """Values sorted by user as one row per user, padded with -1."""
     sizes = np.bincount(users, minlength=num_users)
     padded = np.full((num_users, max(sizes.max(initial=0), 1)), -1)
     padded[users, np.arange(len(users)) - (np.cumsum(sizes) - sizes)[users]] = values
@@ -22,7 +22,7 @@ def _padded(users: np.ndarray, values: np.ndarray, num_users: int) -> np.ndarray
 
 class Targets:
     """
-    The items to find for the users of a data set of [`encode_evaluation`], by kind: in the user's history, new to the
+    The target items of the users of a data set of [`encode_evaluation`], by kind: in the user's history, new to the
     user, and outside the vocabulary. `rows` has the users' codes.
     """
 
@@ -39,12 +39,12 @@ class Targets:
         self.is_repeat = np.append(seen, -1)[np.searchsorted(seen, wanted)] == wanted
 
     def lists(self, kind: np.ndarray | None = None) -> np.ndarray:
-        """The targets of all users, or those of a kind, `(num_users, most)`; filled up with -1."""
+        """The targets of all users, or those of a kind, `(num_users, max_targets)`; padded with -1."""
         kind = np.ones(len(self.users), dtype=bool) if kind is None else kind
         return _padded(self.users[kind], self.items[kind], len(self.num_history))
 
     def best_lists(self, k: int) -> np.ndarray:
-        """The best lists there can be, `(num_users, k)`: the targets that the vocabulary has; filled up with -1."""
+        """The best possible lists, `(num_users, k)`: the targets in the vocabulary; padded with -1."""
         known = self.lists(~self.is_unknown)[:, :k]
         return np.pad(known, ((0, 0), (0, k - known.shape[1])), constant_values=-1)
 
@@ -65,10 +65,10 @@ class Targets:
 
 class ListScorer:
     """
-    Scores of ranked lists, a value a user.
+    Metrics of ranked lists, one value per user.
 
     Args:
-        share_having (`np.ndarray` of shape `(vocab_size,)`): of the training users those who have the item.
+        share_having (`np.ndarray` of shape `(vocab_size,)`): share of the training users who have the item.
     """
 
     def __init__(self, processor: Bert4RecProcessor, share_having: np.ndarray, k: Sequence[int]):
@@ -106,7 +106,7 @@ class ListScorer:
                 weights = (ids > 0) / np.sqrt(np.maximum((ids > 0).sum(2, keepdims=True), 1))
                 keys = ids + num_values * np.arange(len(ids))[:, None, None]
                 sums = np.bincount(keys.ravel(), weights.ravel(), num_values * len(ids)).reshape(len(ids), -1)
-                # Of unit vectors: the square of a sum is the squares, 1 each, and each pair twice.
+                # For unit vectors the squared norm of the sum is their number + twice the sum over pairs.
                 pairs = (sums**2).sum(1) - (ids > 0).any(2).sum(1)
                 similarity[start : start + at_once] += pairs / (k * (k - 1))
         return 1 - similarity / len(self.features)

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Ranking the whole catalogue for many users, and how good that is: by windows, kinds of targets, and baselines."""
+"""Evaluation over the whole catalogue: by windows and kinds of targets, compared with baselines."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -32,13 +32,13 @@ class Evaluation:
     What [`evaluate`] returns.
 
     Args:
-        report (`dict`): the figures, ready for JSON. `"windows"` has a `dict` a window: `"name"`, `"num_users"`,
+        report (`dict`): the figures, ready for JSON. `"windows"` has one `dict` per window: `"name"`, `"num_users"`,
             `"num_targets"`, `"repeat_targets"` and `"unknown_targets"` (shares of the targets that are in the user's
             history, and that are outside the vocabulary), and `"groups"`: for groups of users `"num_users"`,
             `"results"` (for each recommender and metric `"mean"`, `"low"` and `"high"`) and `"against"` (the same for
             the model's lead over each baseline).
-        users (`pa.Table`): a row a window, recommender and user, with a column a metric; `"origin"` (a cut-off, or the
-            name of another split) tells the windows of several evaluations apart.
+        users (`pa.Table`): one row per window, recommender and user, one column per metric; `"origin"` (a cut-off, or
+            the name of another split) tells the windows of several evaluations apart.
     """
 
     report: dict
@@ -63,27 +63,27 @@ def evaluate(
     members: Mapping[str, Bert4RecForMaskedLM] | None = None,
 ) -> Evaluation:
     """
-    Metrics of a model over the whole catalogue, beside those of baselines on the same users and of the best lists that
-    the vocabulary allows, with bootstrap intervals over users.
+    Metrics of a model over the whole catalogue, compared with those of baselines on the same users and of the best
+    lists that the vocabulary allows, with bootstrap intervals over users.
 
-    Of each metric of the lists, `recall@k` and so on, there are also `repeat_recall@k`, of the targets that are in the
-    user's history, and `new_recall@k`, of the others that the vocabulary has. Besides the accuracy there are, for each
+    Each ranking metric, such as `recall@k`, is also computed as `repeat_recall@k`, for targets in the user's history,
+    and as `new_recall@k`, for the other targets in the vocabulary. Besides the accuracy there are, for each
     `k`, `novelty` (mean self-information in bits, by the share of training users who have the item), `diversity` (1 -
     cosine between the values of two items, mean over features and pairs), and of all lists together `coverage` (share
     of the catalogue) and `gini` (how unequally it is recommended).
 
     Args:
-        model ([`Bert4RecForMaskedLM`], *optional*): without one there are the baselines only.
-        recent_days (`int`, *optional*, defaults to 30): of the baseline "popular in the last days".
-        windows (`Sequence[Window]`, *optional*): days of the targets that are looked at apart; all together if not
+        model ([`Bert4RecForMaskedLM`], *optional*): if not given, only the baselines are evaluated.
+        recent_days (`int`, *optional*, defaults to 30): days of the baseline "popular in the last days".
+        windows (`Sequence[Window]`, *optional*): days of the targets, evaluated window by window; all together if not
             given.
-        update_history (`bool`, *optional*, defaults to `False`): recommend in each window after all that a user did
-            before it, instead of what was done when training ended.
+        update_history (`bool`, *optional*, defaults to `False`): whether the histories run up to each window, instead
+            of ending where the targets of the split begin.
         num_rounds (`int`, *optional*, defaults to 1000): samples of the bootstrap; 0 for no intervals.
-        members (`Mapping[str, Bert4RecForMaskedLM]`, *optional*): models to look at beside it, such as those that vote
-            in it, by their names; "member NAME" where another row has that name. There are their mean then, and in
-            each window of the report the `"overlap"`: for two names and each k the mean share of items that their
-            lists have in common.
+        members (`Mapping[str, Bert4RecForMaskedLM]`, *optional*): further models by name, such as the ensemble's
+            members; "member NAME" where the name is taken. Adds their mean and, in each window of the report,
+            `"overlap"`: for each pair of names and each k, the mean share of items that their lists have in
+            common.
 
     Raises:
         `DataError`: if nobody is left to evaluate, if `k` does not fit, or if the model was trained on a target.
@@ -101,18 +101,18 @@ def evaluate(
         for window in windows
     ]
     asked = evaluators
-    if not update_history and len(windows) > 1:  # one list will do for all windows
+    if not update_history and len(windows) > 1:  # one ranking serves all windows
         whole = Window(windows[0].first, windows[-1].end)
         asked = [RankingEvaluator(encode_evaluation(interactions, processor, split, subset, whole), processor, *how)]
     for evaluator in asked:
         evaluator.progress = progress
     ranked = {name: _lists(of, name, asked, evaluators) for name, of in {**models, **members}.items()}
-    for evaluator in asked:  # a rule scores each item for each user, whatever the size of the catalogue
+    for evaluator in asked:  # baselines need dense scores, whatever the size of the catalogue
         evaluator.batch_size = max(1, min(batch_size, 2**24 // processor.vocab_size))
     ranked |= {name: _lists(of, name, asked, evaluators) for name, of in baselines.items()}
 
     having = item_popularity(interactions, processor, train, of_users=True)
-    # An item that was added without training rows counts as one user's.
+    # An item without training rows counts as watched by one user.
     scorer = ListScorer(processor, np.maximum(having, 1) / len(np.unique(interactions.user[train])), k)
     everywhere = reduce(np.intersect1d, [evaluator.targets.rows for evaluator in evaluators])
     report, tables = [], []
@@ -156,7 +156,7 @@ def evaluate(
 
 
 def _apart(members: Mapping[str, Bert4RecForMaskedLM], taken: Sequence[str]) -> dict[str, Bert4RecForMaskedLM]:
-    """The members by names that no other row of a report has."""
+    """The members, under names that are unique in the report."""
     named = {}
     for name, member in members.items():
         while name in taken or name in named:
@@ -171,7 +171,7 @@ def _lists(
     asked: Sequence[RankingEvaluator],
     evaluators: Sequence[RankingEvaluator],
 ) -> list[np.ndarray]:
-    """The lists of a recommender for the users of each window: those of `asked`, which may be one for all windows."""
+    """A recommender's lists for the users of each window; `asked` may be one evaluator for all windows."""
     lists = [evaluator.rank(recommender, f"ranking {name}") for evaluator in asked]
     if len(asked) == len(evaluators):
         return lists
@@ -179,7 +179,7 @@ def _lists(
 
 
 def _groups(targets: Targets, panel: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Masks of the groups of users that a report looks at apart, each with somebody in it."""
+    """Masks of the user groups of a report, without empty groups."""
     groups = {ALL_USERS: np.ones(len(targets.rows), dtype=bool)}
     if not targets.num_history.all():
         groups["users with history"] = targets.num_history > 0
@@ -196,7 +196,7 @@ def _figures(scores: dict[str, dict[str, np.ndarray]], group: np.ndarray, num_ro
     """Means over a group of users, of each recommender and of the model's lead over the others, with intervals."""
     places = {name: list(columns) for name, columns in scores.items()}
     values = np.stack([values[group] for columns in scores.values() for values in columns.values()], axis=1)
-    with warnings.catch_warnings():  # nobody may have targets of a kind
+    with warnings.catch_warnings():  # a metric may be NaN for all users
         warnings.simplefilter("ignore", RuntimeWarning)
         means = np.nanmean(values, axis=0)
         resampled = resampled_means(values, num_rounds, seed) if num_rounds else values[:0]

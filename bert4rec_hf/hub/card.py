@@ -51,14 +51,14 @@ def write_model_card(
 
     Args:
         training_args (`TrainingArguments`, *optional*): how it was trained.
-        collator (`Callable`, *optional*): what masked; of a [`DataCollatorForItemMasking`] the card has the settings.
-        train_dataset (`Dataset`, *optional*): what [`encode_training`] made, to be counted.
+        collator (`Callable`, *optional*): a [`DataCollatorForItemMasking`], whose settings the card shows.
+        train_dataset (`Dataset`, *optional*): from [`encode_training`], to count users and events.
         evaluation (`dict`, *optional*): the `report` of [`evaluate`]. The pictures of the reports are shown where
             `save_dir` has them.
         model_name (`str`, *optional*, defaults to `"BERT4Rec"`): the heading.
-        model_id (`str`, *optional*): what the examples load; by default the folder, of an absolute path its name.
+        model_id (`str`, *optional*): what the examples load; by default `save_dir`, or its last part if absolute.
         tags, license, language (*optional*): for the metadata; the licence is that of the code if not given.
-        base_model (`str` or `list[str]`, *optional*): ids on the Hub of what it was made from.
+        base_model (`str` or `list[str]`, *optional*): ids on the Hub of the models it is based on.
         revision (`str`, *optional*, defaults to `"main"`): the branch that the examples load.
     """
     vocabulary, config = processor.vocabulary, model.config
@@ -155,7 +155,7 @@ def _results(evaluation: dict | None) -> str:
         return "None were measured: there is nothing to say how well it recommends."
     windows = evaluation["windows"]
     first = windows[0]
-    members = evaluation.get("members", ())  # their mean will do here
+    members = evaluation.get("members", ())  # only their mean is shown
     results = {name: of for name, of in first["groups"][ALL_USERS]["results"].items() if name not in members}
     parts = [
         " ".join(in_short(evaluation)),

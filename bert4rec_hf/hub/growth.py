@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""A catalogue that grows: new items, feature values and profile values for a trained model."""
+"""Adding new items, item feature values and user feature values to a trained model."""
 
 import copy
 
@@ -26,21 +26,21 @@ def add_items(
     user_features: dict[str, list] | None = None,
 ) -> list:
     """
-    Adds items and feature values to a processor and its model. What was there keeps its ids, its rows and its order in
-    every list. A new item starts from the mean of the items that share its features: for each of its values the mean
-    of the items that have it, and the mean of those; of all items, where it shares none. A new value of an item
-    feature starts from the mean of the others, one of a user feature from nothing.
+    Adds items and feature values to a processor and its model. Existing entries keep their ids, rows and order. The
+    rows of a new item are initialised with the mean over its feature values of the mean of the items with that value;
+    with the mean of all items if it shares no value. A new value of an item feature is initialised with the mean of
+    the others, one of a user feature with 0.
 
     Args:
         model ([`Bert4RecForMaskedLM`] or [`Bert4RecModel`]):
-            Grows in place, its config too. Make optimizers afterwards: the parameters are new ones.
+            Extended in place, with its config. Create optimizers afterwards: the parameters are new.
         processor ([`Bert4RecProcessor`]):
-            Grows in place.
+            Extended in place.
         item_ids, titles, item_features, user_features:
             As for [`Bert4RecProcessor.add_items`].
 
     Returns:
-        `list`: the ids that are new; those that are known already stay as they are.
+        `list`: the new ids; known ones are unchanged.
 
     Raises:
         `ValueError`: if the processor is not the model's, for an ensemble, or for what [`Bert4RecProcessor.add_items`]
@@ -92,11 +92,11 @@ def load_and_grow(
     model_dir: str, fitted: Bert4RecProcessor, revision: str | None = None
 ) -> tuple[Bert4RecForMaskedLM, Bert4RecProcessor]:
     """
-    The model and the processor of a checkpoint, a folder or an id on the Hub, with what a newly fitted processor knows
-    besides, and with its rules for reading data, its split and its `unknown_items`.
+    The model and the processor of a checkpoint, a folder or an id on the Hub, extended by the items and values of a
+    newly fitted processor, and with its data settings, its split and its `unknown_items`.
 
     Raises:
-        `DataError`: if the checkpoint cannot be loaded, or has not the features or the type of ids of `fitted`.
+        `DataError`: if the checkpoint cannot be loaded, or its features or the type of its ids differ from `fitted`.
     """
     model, processor = load_checkpoint(model_dir, revision)
     for kind in ("item_features", "user_features"):
@@ -115,14 +115,14 @@ def load_and_grow(
 
 
 def _grow(embedding: nn.Embedding | nn.EmbeddingBag, num_values: int, start: torch.Tensor):
-    """Gives an embedding rows up to `num_values`, the new ones equal to `start`."""
+    """Extends an embedding to `num_values` rows; the new ones are `start`."""
     new = start.expand(num_values - embedding.num_embeddings, -1)
     embedding.weight = nn.Parameter(torch.cat([embedding.weight, new]))
     embedding.num_embeddings = num_values
 
 
 def _mean_of_similar_items(rows: torch.Tensor, embeddings: Bert4RecItemEmbeddings) -> torch.Tensor:
-    """Rows of the tokens that were there, `(num_before, width)`, to rows `(num_new, width)` of those after them."""
+    """Initial rows `(num_new, width)` of the new tokens, from the rows `(num_before, width)` of the old ones."""
     items = rows[NUM_SPECIAL_TOKENS:]
     num_new = embeddings.num_embeddings - len(rows)
     total, count = rows.new_zeros(num_new, rows.shape[1]), rows.new_zeros(num_new, 1)

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Checkpoints in folders and on the Hub: loading them whole, sharing them, and saying plainly what went wrong."""
+"""Loading of complete checkpoints from folders and the Hub, with one-line error messages."""
 
 import json
 import os
@@ -31,7 +31,7 @@ from ..model.processing_bert4rec import VOCABULARY_NAME, Bert4RecProcessor
 
 
 CARD_NAME = "README.md"
-# What a repository holds, and nothing else that may lie in the folder: optimizers and training_args.bin are pickles.
+# The only files of a folder that are pushed or downloaded: optimizers and training_args.bin are pickles.
 CHECKPOINT_FILES = [
     CONFIG_NAME,
     SAFE_WEIGHTS_NAME,
@@ -57,11 +57,11 @@ MODELS = {Bert4RecConfig: Bert4RecForMaskedLM, Bert4RecEnsembleConfig: Bert4RecE
 @contextmanager
 def hub_errors(repo_id: str, pushing: bool = False) -> Iterator[None]:
     """
-    Says what went wrong between here and the Hub in one line.
+    Turns errors of the Hub and the network into one line.
 
     Args:
-        repo_id (`str`): what the line begins with.
-        pushing (`bool`, *optional*, defaults to `False`): whether it is a place to push to.
+        repo_id (`str`): beginning of the line.
+        pushing (`bool`, *optional*, defaults to `False`): whether it is pushed to.
 
     Raises:
         `DataError`: instead of the errors of huggingface_hub and of the network.
@@ -96,7 +96,7 @@ def hub_errors(repo_id: str, pushing: bool = False) -> Iterator[None]:
 
 def find_checkpoint(model_dir: str, revision: str | None = None) -> str:
     """
-    The folder of a checkpoint: `model_dir` itself or, for an id on the Hub, its place in the cache.
+    The folder of a checkpoint: `model_dir` itself or, for an id on the Hub, its folder in the cache.
 
     Raises:
         `DataError`: if it is neither.
@@ -112,7 +112,7 @@ def load_processor(model_dir: str, revision: str | None = None) -> Bert4RecProce
     The processor of a checkpoint, a folder or an id on the Hub.
 
     Raises:
-        `DataError`: if there is none that can be read.
+        `DataError`: if it is missing or cannot be read.
     """
     folder = find_checkpoint(model_dir, revision)
     for name in (PROCESSOR_NAME, VOCABULARY_NAME):
@@ -132,7 +132,7 @@ def load_config(model_dir: str, revision: str | None = None) -> Bert4RecConfig |
     The config of a checkpoint, a folder or an id on the Hub.
 
     Raises:
-        `DataError`: if there is none that can be used.
+        `DataError`: if it is missing or invalid.
     """
     folder = find_checkpoint(model_dir, revision)
     if not os.path.exists(os.path.join(folder, CONFIG_NAME)):
@@ -148,7 +148,7 @@ def load_config(model_dir: str, revision: str | None = None) -> Bert4RecConfig |
 
 
 def _read_object(folder: str, name: str) -> dict:
-    """What a JSON file of a checkpoint holds, names and values."""
+    """The JSON object in a file of a checkpoint."""
     try:
         with open(os.path.join(folder, name), encoding="utf-8") as file:
             values = json.load(file)
@@ -169,7 +169,7 @@ def load_checkpoint(
     other.
 
     Raises:
-        `DataError`: if it is no whole checkpoint, or parts of different ones.
+        `DataError`: if it is incomplete, or a mix of different checkpoints.
     """
     folder = find_checkpoint(model_dir, revision)
     processor, config = load_processor(folder), load_config(folder)

@@ -20,14 +20,14 @@ def push_checkpoint(
     commit_message: str = "Upload checkpoint",
 ) -> CommitInfo:
     """
-    Pushes a checkpoint to the Hub: of the folder only what [`CHECKPOINT_FILES`] names, no pickle among it. What the
-    card says to load is `repo_id` there.
+    Pushes a checkpoint to the Hub: only the files named in [`CHECKPOINT_FILES`], no pickles. The examples in
+    the pushed card load `repo_id`.
 
     Args:
         folder (`str`): with the files at its root.
-        repo_id (`str`): `"user/name"`; made if there is no such repository.
+        repo_id (`str`): `"user/name"`; created if missing.
         private (`bool`, *optional*): whether a new repository is private.
-        revision (`str`, *optional*): a branch; made if there is no such branch.
+        revision (`str`, *optional*): a branch; created if missing.
 
     Raises:
         `DataError`: if the Hub cannot be reached or refuses. The folder is never touched.
@@ -49,7 +49,7 @@ def push_checkpoint(
 
 
 def _card_for(card: str, repo_id: str, revision: str) -> str:
-    """A card of [`write_model_card`] whose examples load `repo_id` at the revision; another's card as it is."""
+    """A card of [`write_model_card`] whose examples load `repo_id` at the revision; other cards unchanged."""
     example = re.search(r'pipeline\(\s*"item-recommendation", model=("[^"\n]*"), revision=("[^"\n]*")', card)
     if example is None:
         return card

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .recommendation_bert4rec import RecommendationMixin  # noqa: F401
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
 
-# What config.json says to a transformers that does not know the package; see `to_dict`.
+# Entries of config.json for loading without the package (trust_remote_code); see `to_dict`.
 CUSTOM_CODE = {
     "auto_map": {
         "AutoConfig": "configuration_bert4rec.Bert4RecConfig",
@@ -46,7 +46,7 @@ ENSEMBLE_CODE = {
         "AutoProcessor": "processing_bert4rec.Bert4RecProcessor",
     },
 }
-# Far beyond any use, and small enough for a config to be refused before anything is allocated for it.
+# Maximum values, far beyond any use: a larger config is refused before memory is allocated.
 LARGEST = {
     "vocab_size": 2**31 - 1,
     "hidden_size": 2**16,
@@ -62,7 +62,7 @@ CHOICES = {
     "position_embedding_type": ("rope", "absolute"),
     "voting": ("probability", "log_probability", "reciprocal_rank"),
 }
-# Of transformers, of this version and of others, besides the fields of `PreTrainedConfig`.
+# Settings of any transformers version that are not fields of `PreTrainedConfig`.
 OTHER_SETTINGS = {
     *("model_type", "num_labels", "attn_implementation", "experts_implementation", "output_attentions", "torch_dtype"),
     *("name_or_path", "use_return_dict", "use_cache", "processor_class", "quantization_config", "torchscript"),
@@ -90,7 +90,7 @@ def _check_choice(config: PreTrainedConfig, name: str):
 
 
 class _CheckpointConfig(PreTrainedConfig):
-    """What the configs of this package share: they know their settings, and the code that goes with a checkpoint."""
+    """Base of the configs of this package: checks the names of settings, adds the custom code of a checkpoint."""
 
     _auto_class = "AutoConfig"
     custom_code = CUSTOM_CODE
@@ -100,7 +100,7 @@ class _CheckpointConfig(PreTrainedConfig):
         self.user_features = self.user_features or []
         if unknown := sorted(name for name in set(kwargs) - self._known_settings() if name[:1] != "_"):
             raise ValueError(self._no_such_setting(unknown[0]))
-        if not __name__.startswith("transformers_modules."):  # the package's classes count, whatever a file names
+        if not __name__.startswith("transformers_modules."):  # the package's classes are used, whatever the file names
             for name in CUSTOM_CODE:
                 kwargs.pop(name, None)
         _check_count("num_labels", kwargs.get("num_labels") or 0)  # each gets a name
@@ -145,25 +145,25 @@ class _CheckpointConfig(PreTrainedConfig):
                         )
 
     def to_dict(self) -> dict:
-        # The code's names whole and anew: transformers would give the class that is saved, and no other.
+        # A copy of all custom code entries: transformers would write only that of the saved class.
         return super().to_dict() | copy.deepcopy(self.custom_code)
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):
         """
-        As [`PreTrainedConfig.from_dict`]. What a file holds besides its settings becomes an attribute, as it may be of
-        another version of transformers, or somebody's note.
+        As [`PreTrainedConfig.from_dict`]. Unknown names in a file become attributes: they may be settings of
+        another transformers version, or notes.
 
         Raises:
-            `ValueError`: for keyword arguments that are no settings, and for names in the file that look like a
-            setting mistyped, that would hide a method, or that choose how attention is computed.
+            `ValueError`: for keyword arguments that are not settings, and for names in the file that look like a
+            mistyped setting, would hide a method, or choose the attention implementation.
         """
         known = cls._known_settings()
         wrong = {name for name in kwargs if name not in known and name[:1] != "_"} - {"return_unused_kwargs"}
         if wrong and not kwargs.get("return_unused_kwargs"):
             raise ValueError(cls._no_such_setting(min(wrong)))
         notes = {name: value for name, value in config_dict.items() if name not in known and name[:1] != "_"}
-        # How attention is computed is not a file's to say: transformers would fetch a kernel from the Hub for it.
+        # A file must not choose the attention implementation: transformers would download a kernel for it.
         wrong = {name for name in config_dict if name.startswith(("_attn", "_experts"))}
         wrong |= {name for name in notes if hasattr(cls, name) or cls._close_settings(name, cutoff=0.9)}
         if wrong:
@@ -198,25 +198,25 @@ class Bert4RecConfig(_CheckpointConfig):
         hidden_dropout_prob (`float`, *optional*, defaults to 0.1):
             Dropout after the embeddings and after each sub-layer.
         attention_probs_dropout_prob (`float`, *optional*, defaults to 0.0):
-            Dropout of the attention weights. Off by default: on a CPU it keeps sdpa off its fast kernel.
+            Dropout of the attention weights. Off by default: on a CPU it disables the fast kernel of sdpa.
         max_position_embeddings (`int`, *optional*, defaults to 200):
             Longest sequence, the appended MASK included; at least 2.
         position_embedding_type (`str`, *optional*, defaults to `"rope"`):
-            `"rope"`: the attention sees how far apart two items are (https://huggingface.co/papers/2104.09864), which
-            learns the order of items in a fraction of the time. `"absolute"`: BERT's embeddings of positions, of which
-            0 is the newest item.
+            `"rope"`: rotary, by the distance between two items (https://huggingface.co/papers/2104.09864), which
+            learns the order of items in a fraction of the time. `"absolute"`: BERT's position embeddings; position 0
+            is the newest item.
         rope_theta (`float`, *optional*, defaults to 500.0):
-            Base of the rotary embedding's frequencies: the slowest turns once in 2 pi times as many items.
+            Base of the rotary frequencies: the longest period is about 2 pi times this number of items.
         initializer_range (`float`, *optional*, defaults to `0.5 / hidden_size**0.5`):
-            Standard deviation of the initial embeddings. The weights of linear layers have LeCun's, about
+            Standard deviation of the initial embeddings. Linear layers use LeCun initialisation, about
             `in_features**-0.5`, with which a narrow model learns the order of items sooner than with BERT's 0.02.
         layer_norm_eps (`float`, *optional*, defaults to 1e-12):
             Epsilon of the layer norms.
         is_causal (`bool`, *optional*, defaults to `False`):
-            Look back only, and predict at each item the one after it, as SASRec
-            (https://huggingface.co/papers/1808.09781), instead of masked ones from both sides. The MASK then stands
-            before the first item of a history, not after the last, and for what training hides of it. Its batches are
-            those of [`DataCollatorForItemMasking`] with `mlm=False`, which a checkpoint's processor asks for.
+            Causal attention: predict the next item at each position, as SASRec
+            (https://huggingface.co/papers/1808.09781), instead of masked items from both sides. MASK then stands
+            before the first item of a history, not after the last, and for inputs masked in training. Its batches are
+            those of [`DataCollatorForItemMasking`] with `mlm=False`, the default for a causal checkpoint's processor.
         norm_first (`bool`, *optional*, defaults to `True`):
             Pre-LN with a final norm; `False` for BERT's post-LN.
         head_transform (`bool`, *optional*, defaults to `False`):
@@ -224,17 +224,17 @@ class Bert4RecConfig(_CheckpointConfig):
         head_item_features (`bool`, *optional*, defaults to `True`):
             Project onto id embedding + pooled features, as at the input, instead of the id embedding alone.
         repeat_prior (`bool`, *optional*, defaults to `False`):
-            Predict by a learnt mixture of the softmax over all items and the user's own history, by count and recency
-            (as in RepeatNet, https://doi.org/10.1609/aaai.v33i01.33014830), for what is watched again and again. Needs
-            the loss `"cross_entropy"`.
+            Predict a learnt mixture of the softmax over all items and the user's own history, by count and recency
+            (as in RepeatNet, https://doi.org/10.1609/aaai.v33i01.33014830), for items watched repeatedly. Needs the
+            loss `"cross_entropy"`.
         loss (`str`, *optional*, defaults to `"cross_entropy"`):
-            `"cross_entropy"` over all items; for catalogues of hundreds of thousands `"sampled_softmax"` with logQ
+            `"cross_entropy"` over all items; for hundreds of thousands of items `"sampled_softmax"` with logQ
             correction, or `"gbce"`, the generalised binary cross entropy of gSASRec
             (https://huggingface.co/papers/2308.07192).
         num_negatives (`int`, *optional*, defaults to 256):
-            Items a sampled loss draws for each batch.
+            Number of negatives per batch in a sampled loss.
         negative_sampling (`str`, *optional*, defaults to `"uniform"`):
-            How: `"uniform"`, by `"popularity"`, or `"in_batch"` from the other targets. The latter two need
+            Draw them `"uniform"`, by `"popularity"`, or `"in_batch"` from the targets. The latter two need
             [`Bert4RecForMaskedLM.set_item_counts`].
         gbce_t (`float`, *optional*, defaults to 0.75):
             Calibration of `"gbce"`, from 0 (none) to 1.
@@ -246,9 +246,9 @@ class Bert4RecConfig(_CheckpointConfig):
         user_features (`list[dict]`, *optional*):
             One `{"name", "num_values"}` for each column of the model's `user_features` input. Value 0 is "missing".
         vocabulary_hash (`str`, *optional*):
-            [`Bert4RecProcessor.vocabulary_hash`] of the processor that the model goes with.
+            [`Bert4RecProcessor.vocabulary_hash`] of the model's processor.
 
-    Raises `StrictDataclassError` where values do not fit together, and `ValueError` for names that are no settings.
+    Raises `StrictDataclassError` for values that do not fit together, and `ValueError` for unknown settings.
 
     Example:
 
@@ -336,7 +336,7 @@ class Bert4RecConfig(_CheckpointConfig):
 
     @property
     def samples_by_counts(self) -> bool:
-        """Whether the loss draws items by how often they were watched."""
+        """Whether the loss draws negatives by item counts."""
         return self.loss != "cross_entropy" and self.negative_sampling != "uniform"
 
 
@@ -357,9 +357,9 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
         weights (`list[float]`, *optional*):
             A weight above 0 for each member; equal if not given. Only their ratios count.
         vocab_size, pad_token_id, mask_token_id, unk_token_id, item_features, user_features, vocabulary_hash:
-            As for [`Bert4RecConfig`]. `user_features` are all that any member has; each takes its own by their names.
+            As for [`Bert4RecConfig`]. `user_features` are those of all members; each uses its own, matched by name.
 
-    Raises `StrictDataclassError` where values do not fit together, and `ValueError` for names that are no settings.
+    Raises `StrictDataclassError` for values that do not fit together, and `ValueError` for unknown settings.
     """
 
     model_type = "bert4rec_ensemble"
@@ -411,10 +411,10 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
                 raise ValueError(f"there are {len(self.members)} members and {len(self.weights)} weights.")
             for weight in self.weights:
                 if not 0 < weight < float("inf"):
-                    raise ValueError(f"a weight is {weight}; it must be above 0. Leave out who should not vote.")
+                    raise ValueError(f"a weight is {weight}; it must be above 0. Leave out members without a vote.")
 
     def to_dict(self) -> dict:
-        # The code is the ensemble's.
+        # Only the ensemble has custom code entries.
         members = [
             {name: value for name, value in member.to_diff_dict().items() if name not in CUSTOM_CODE}
             for member in self.members

@@ -17,8 +17,8 @@ from .configuration_bert4rec import Bert4RecConfig
 
 class Bert4RecDropout(nn.Dropout):
     """
-    Dropout, then the residual addition. On a CPU each value is kept or dropped by 16 random bits, four values for one
-    draw of torch's generator: less than half of the time of torch's own, and seeds and checkpointing work as with it.
+    Dropout, then the residual addition. On a CPU each value uses 16 random bits, four values per draw of torch's
+    generator: less than half the time of torch's dropout, with the same support of seeds and checkpointing.
     `p` is rounded to a multiple of 2**-16; the scale is that of the rounded `p`.
     """
 
@@ -40,12 +40,12 @@ class Bert4RecItemEmbeddings(nn.Embedding):
     Embeddings of the items: an id embedding plus, for each item feature, the mean of the embeddings of the values that
     the item has. PAD, MASK and UNK have no values, so a masked item hides its features too.
 
-    In evaluation mode the finished embeddings of all items are computed once and kept. What ends their life:
+    In evaluation mode the complete embeddings of all items are computed once and cached. The cache is cleared by:
 
     - [`~nn.Module.train`] and [`~nn.Module.eval`];
     - weights or features that change or are replaced: by an optimizer, by loading, by
-      [`~Bert4RecPreTrainedModel.set_item_features`], by resizing. A tensor counts its changes in place; those through
-      `.data` it does not count, so call `eval()` after them.
+      [`~Bert4RecPreTrainedModel.set_item_features`], by resizing. In-place changes are detected by the tensor's
+      version; changes through `.data` are not, so call `eval()` after them.
 
     Adapters that PEFT merges into the encoder do not touch the items; adapters on the items themselves are refused by
     [`Bert4RecForMaskedLM`].
@@ -62,7 +62,7 @@ class Bert4RecItemEmbeddings(nn.Embedding):
             self.register_buffer(
                 "item_features", torch.zeros(config.vocab_size, sum(self.max_values), dtype=torch.int32)
             )
-        self._kept = None  # what the finished table was made from, and the table
+        self._kept = None  # cache: source tensors, their versions, and the table
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_kept": None}
@@ -77,11 +77,11 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         return sum(bag(ids) for bag, ids in zip(self.feature_embeddings, columns))
 
     def keeps(self, weight: torch.Tensor) -> bool:
-        """Whether the finished table of `weight` is there, and what it was made from is as it was."""
+        """Whether the complete table of `weight` is cached and its source tensors are unchanged."""
         if self._kept is None or torch.compiler.is_compiling() or torch.is_grad_enabled():
             return False
         sources, versions, _ = self._kept
-        # The sources are held, so that nothing else can have come to lie where they were.
+        # The cache holds references to the sources, so that no other tensor can reuse their memory.
         return all(
             one.data_ptr() == other.data_ptr() and version == _version(other) and one.dtype == other.dtype
             for one, version, other in zip(sources, versions, self._sources(weight))
@@ -91,7 +91,7 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         return [weight, self.item_features, *(bag.weight for bag in self.feature_embeddings)]
 
     def all_items(self, weight: torch.Tensor) -> torch.Tensor:
-        """The rows of `weight` `(vocab_size, hidden_size)` with the features of their items."""
+        """`weight` `(vocab_size, hidden_size)` plus the pooled features of each item."""
         if self.keeps(weight):
             return self._kept[2]
         table = weight + self.pool_features(self.item_features)
@@ -104,8 +104,8 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         """
         Args:
             input_ids (`torch.LongTensor` of any shape, *optional*): token ids; all items in order if not given.
-            weight (`torch.Tensor` of shape `(vocab_size, hidden_size)`, *optional*): id embeddings to complete instead
-                of its own: those of an output layer that is not tied.
+            weight (`torch.Tensor` of shape `(vocab_size, hidden_size)`, *optional*): id embeddings to use instead
+                of its own: those of an untied output layer.
 
         Returns:
             `torch.Tensor` of shape `(*input_ids.shape, hidden_size)` or `(vocab_size, hidden_size)`.
@@ -114,7 +114,7 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         if input_ids is None:
             return self.all_items(weight) if self.max_values else weight
         if self.max_values:
-            # Each item is pooled once where there are more tokens than items: a third of the time.
+            # With more tokens than items, pooling each item once takes a third of the time.
             pool_once = not torch.compiler.is_compiling() and input_ids.numel() >= self.num_embeddings
             if pool_once or self.keeps(weight):
                 return nn.functional.embedding(input_ids, self.all_items(weight), self.padding_idx)
@@ -125,14 +125,13 @@ class Bert4RecItemEmbeddings(nn.Embedding):
 
 
 def _version(tensor: torch.Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version  # nothing else counts the changes of a tensor
+    return -1 if tensor.is_inference() else tensor._version  # torch has no public change counter
 
 
 class Bert4RecOutputLayer(NonDynamicallyQuantizableLinear):
     """
-    The weight and the bias of the output layer, which calling it returns: whatever shards or offloads modules brings
-    their parameters when they are called. Its base class is the one that quantisers leave alone: the weight is that of
-    the item embeddings.
+    The output layer. Calling it returns its weight and bias: sharding and offloading load the parameters of a module
+    when it is called. Quantizers skip its base class, because the weight is that of the item embeddings.
     """
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -177,7 +176,7 @@ class Bert4RecEmbeddings(nn.Module):
 
 
 def _knows_complex_numbers(tensor: torch.Tensor) -> bool:
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()  # exporters know none
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()  # exporters do not support them
 
 
 def rotary_position_embeddings(config: Bert4RecConfig, position_ids: torch.LongTensor) -> torch.Tensor:
@@ -197,7 +196,7 @@ def apply_rotary_position_embeddings(states: torch.Tensor, position_embeddings: 
     """Rotates each pair of `(batch_size, sequence_length, num_heads, head_dim)` by the angle of its position."""
     pairs = states.to(torch.promote_types(states.dtype, torch.float32)).unflatten(-1, (-1, 2))
     position_embeddings = position_embeddings.unsqueeze(-3)
-    if _knows_complex_numbers(states):  # one product of which takes half of the time
+    if _knows_complex_numbers(states):  # one complex product takes half the time
         rotated = torch.view_as_complex(pairs) * torch.view_as_complex(position_embeddings)
         rotated = torch.view_as_real(rotated)
     else:
@@ -331,12 +330,12 @@ class Bert4RecZeroLinear(nn.Linear):
 
 class Bert4RecRepeatPrior(nn.Module):
     """
-    Probability that the next item repeats the history: the share of the user's own history beside that of the softmax
-    over all items, as in the repeat mode of RepeatNet (https://doi.org/10.1609/aaai.v33i01.33014830), but in the
-    manner of Dirichlet smoothing (https://doi.org/10.1145/984321.984322): an event of the history counts
-    `age**-decay`, and the softmax as many events as it takes. Both are learnt and depend on the state, which does not
-    learn from them: where nothing repeats the rest of the model learns what it would without. They start at a decay of
-    0, with which an item counts as often as it was watched, and at 1 event.
+    Probability that the next item repeats the history: a mixture of the user's own history and the softmax over all
+    items, as in the repeat mode of RepeatNet (https://doi.org/10.1609/aaai.v33i01.33014830), but weighted as in
+    Dirichlet smoothing (https://doi.org/10.1145/984321.984322): a history event has the weight `age**-decay`, the
+    softmax the weight of a number of events. Both decay and number are predicted from the hidden state, which is
+    detached: without repeats the rest of the model learns the same as without the prior. Initially the decay is 0, so
+    that each event counts 1, and the number is 1.
     """
 
     def __init__(self, config: Bert4RecConfig):
@@ -346,13 +345,13 @@ class Bert4RecRepeatPrior(nn.Module):
     def forward(self, hidden_states: torch.Tensor, ages: torch.LongTensor) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Args:
-            hidden_states (`torch.Tensor` of shape `(num_states, hidden_size)`): where an item is predicted.
-            ages (`torch.LongTensor` of shape `(num_states, num_events)`): how many events before that each of the
-                history is, 1 or more; 0 for what is none.
+            hidden_states (`torch.Tensor` of shape `(num_states, hidden_size)`): states at the predictions.
+            ages (`torch.LongTensor` of shape `(num_states, num_events)`): age of each history event in events before
+                the prediction, from 1; 0 where there is no event.
 
         Returns:
-            The log of the softmax's share, `(num_states,)`, and the shares of the events, `(num_states, num_events)`.
-            Without history all is the softmax's.
+            Log of the softmax's mixture weight, `(num_states,)`, and the events' weights, `(num_states, num_events)`.
+            Without history the softmax has weight 1.
         """
         log_events, decay = self.proj(hidden_states.detach()).float().unbind(-1)
         log_weights = (-decay[:, None] * ages.clamp(min=1).log()).masked_fill(ages == 0, torch.finfo(decay.dtype).min)
@@ -366,7 +365,7 @@ class Bert4RecRepeatPrior(nn.Module):
         history_ids: torch.LongTensor,
         ages: torch.LongTensor,
     ) -> torch.Tensor:
-        """The softmax's `log_probs` `(num_states, vocab_size)` and the history's, by their shares."""
+        """Log-probabilities of the mixture of `log_probs` `(num_states, vocab_size)` and the history."""
         share, shares = self(hidden_states, ages)
         log_probs = log_probs + share[:, None]
         return log_probs.scatter(1, history_ids, add_history(log_probs.gather(1, history_ids), history_ids, shares))
@@ -374,13 +373,13 @@ class Bert4RecRepeatPrior(nn.Module):
 
 def add_history(log_probs: torch.Tensor, item_ids: torch.LongTensor, shares: torch.Tensor) -> torch.Tensor:
     """
-    Adds to what a softmax gives the items of a history the shares of all events of the same item.
+    Adds to the softmax probability of each history item the mixture weights of all events of that item.
 
     Args:
-        log_probs (`torch.Tensor` of shape `(num_states, num_events)`): of the item of each event.
-        item_ids, shares (`torch.Tensor` of shape `(num_states, num_events)`): the events.
+        log_probs (`torch.Tensor` of shape `(num_states, num_events)`): of each event's item.
+        item_ids, shares (`torch.Tensor` of shape `(num_states, num_events)`): the events and their weights.
     """
-    # One number for each row and item, so that events of an item in different rows stay apart.
+    # One key per row and item, so that events of an item in different rows are not summed.
     stride = item_ids.max() + 1 if item_ids.numel() else 1
     keys = item_ids + stride * torch.arange(len(item_ids), device=item_ids.device)[:, None]
     keys, places = keys.flatten().unique(return_inverse=True)
@@ -389,7 +388,7 @@ def add_history(log_probs: torch.Tensor, item_ids: torch.LongTensor, shares: tor
 
 
 def log_of_shares(shares: torch.Tensor) -> torch.Tensor:
-    """The logarithm, whose gradient is 0 and not NaN where a share is 0."""
+    """The logarithm, with gradient 0 instead of NaN where a share is 0."""
     return torch.where(shares > 0, shares, 1.0).log().masked_fill(shares <= 0, -torch.inf)
 
 
@@ -418,10 +417,10 @@ def positions_from_the_newest(attention_mask: torch.Tensor) -> torch.LongTensor:
 
 
 def additive_mask(mask: torch.BoolTensor, dtype: torch.dtype) -> torch.Tensor:
-    """What is added to attention scores: 0 where `mask` is true, the least number of `dtype` elsewhere."""
+    """The additive attention mask: 0 where `mask` is true, the minimum of `dtype` elsewhere."""
     return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def take_positions(states: torch.Tensor, positions: torch.LongTensor) -> torch.Tensor:
-    """Of states `(batch_size, sequence_length, width)` those at positions `(batch_size, num_positions)` of a row."""
+    """The states `(batch_size, sequence_length, width)` at each row's positions `(batch_size, num_positions)`."""
     return states.gather(1, positions[..., None].expand(-1, -1, states.shape[2]))

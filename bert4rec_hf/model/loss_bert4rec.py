@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Losses of BERT4Rec: exact, sampled, and of a mixture with the user's history; and which positions they look at."""
+"""Losses of BERT4Rec: full softmax, sampled, and the mixture with the user's history; selection of the targets."""
 
 import math
 
@@ -21,16 +21,16 @@ def select_targets(
     Args:
         labels (`torch.LongTensor` of shape `(batch_size, num_targets)`): -100 where there is none.
         target_positions (`torch.LongTensor` of shape `(batch_size, num_targets)`, *optional*):
-            The column that predicts each; the same column as the label's by default.
+            Column that predicts each label; the label's own column by default.
         keep_all (`bool`, *optional*, defaults to `False`): keep the positions without a label too.
 
     Returns:
-        The positions, of each row those with labels first, padded to the row with most of them `(batch_size,
-        num_positions)`; the places of the labels in that, flattened, and the labels, row by row, both `(num_labels,)`.
+        The positions `(batch_size, num_positions)`, labelled ones first in each row, padded to the row with most
+        labels; the indices of the labels in the flattened positions, and the labels, both `(num_labels,)`.
     """
     labelled = labels != -100
     counts = labelled.sum(1)
-    num_labels, max_labels = torch.stack([counts.sum(), counts.max()]).tolist()  # waits for the device once a step
+    num_labels, max_labels = torch.stack([counts.sum(), counts.max()]).tolist()  # one device synchronization per step
     if keep_all:
         positions = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
     else:
@@ -51,19 +51,19 @@ def check_objective(
     target_positions: torch.LongTensor | None = None,
 ):
     """
-    Checks that a batch was made for the objective of the model: in a batch of masked items some items are hidden and
-    are the labels; in one for a causal model the input after a label is that label.
+    Checks that a batch fits the objective of the model: with item masking the labels are the masked items; for a
+    causal model each label is the next input.
 
     Raises:
-        `ValueError`: for a batch of the other kind, and for `labels` that are the `input_ids` of a causal model.
+        `ValueError`: if the batch is for the other objective, or if `labels` equal the `input_ids` of a causal model.
     """
-    rows = slice(16)  # all of a batch are made alike, and so many are enough to tell
+    rows = slice(16)  # all rows of a batch are made the same way: 16 are enough
     input_ids, labels = input_ids[rows], labels[rows]
     shows_item = is_item(config, input_ids)
     if attention_mask is not None and attention_mask.ndim == 2:
         shows_item &= attention_mask[rows] != 0
 
-    # Of each label: the input where it is predicted, and the one after that.
+    # For each label: the input at its position, and the next input.
     columns = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
     columns = columns if target_positions is None else target_positions[rows]
     after = (columns + 1).clamp(max=input_ids.shape[1] - 1)
@@ -78,10 +78,10 @@ def check_objective(
         *(shows_other & has_next & (next_inputs == labels), shows_other & has_next & (next_inputs != labels)),
         shows_item & ~has_label,
     ]
-    counts = torch.stack([count.sum() for count in counts]).tolist()  # waits for the device, as select_targets does
+    counts = torch.stack([count.sum() for count in counts]).tolist()  # a device synchronization, as in select_targets
     num_labels, own, hidden, other, followed, not_followed, other_followed, other_not_followed, unlabelled = counts
     if config.is_causal and num_labels:
-        # A user who watches the same again and again is followed by the label in either case: that tells nothing.
+        # If a user repeats one item, the next input is the label for both objectives: this says nothing.
         is_copy = own == num_labels and not unlabelled and not_followed
         is_masked = 2 * hidden > num_labels > 5 * other and unlabelled and not_followed > followed
         if is_copy or is_masked:
@@ -105,15 +105,15 @@ def linear_cross_entropy(
     reduction: str = "sum",
 ) -> torch.Tensor:
     """
-    Cross entropy of the softmax over all items, in chunks of rows: logits of all rows never exist at once.
+    Cross entropy of the softmax over all items, in chunks of rows: the full logits are never in memory.
 
     Args:
-        hidden_states (`torch.Tensor` of shape `(num_labels, hidden_size)`): what is projected.
+        hidden_states (`torch.Tensor` of shape `(num_labels, hidden_size)`): inputs of the output layer.
         labels (`torch.LongTensor` of shape `(num_labels,)`): the items to predict.
         weight, bias (`torch.Tensor` of shape `(vocab_size, hidden_size)` and `(vocab_size,)`): the output layer.
         reduction (`str`, *optional*, defaults to `"sum"`): `"sum"`, `"mean"` or `"none"`.
     """
-    # Few rows at once reread the items too often, many do not stay in a CPU's cache.
+    # Small chunks read the item weights too often, large ones do not fit in a CPU's cache.
     chunk = 256 if hidden_states.device.type == "cpu" else min(4096, max(256, 2**28 // len(weight)))
     if hasattr(nn, "LinearCrossEntropyOptions"):  # since torch 2.13
         options = nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None)
@@ -131,7 +131,7 @@ def _chunked_cross_entropy(
     reduction: str,
     chunk: int,
 ) -> torch.Tensor:
-    """As above for any torch: the logits of a chunk are computed again in the backward pass."""
+    """The same for every torch version: the logits of a chunk are recomputed in the backward pass."""
 
     def losses_of(states: torch.Tensor, labels: torch.LongTensor) -> torch.Tensor:
         logits = nn.functional.linear(states, weight, bias)
@@ -147,22 +147,22 @@ def draw_negatives(
     labels: torch.LongTensor, num_negatives: int, sampling: str, item_counts: torch.Tensor
 ) -> tuple[torch.LongTensor, torch.Tensor]:
     """
-    Draws items with replacement, which all labels share.
+    Draws negatives with replacement, shared by all labels.
 
     Args:
         labels (`torch.LongTensor` of shape `(num_labels,)`):
             The items to predict.
         num_negatives (`int`):
-            How many to draw.
+            Number of draws.
         sampling (`str`):
-            `"uniform"`, `"popularity"` (by `item_counts`), or `"in_batch"`: among the labels, which pass for draws by
+            `"uniform"`, `"popularity"` (by `item_counts`), or `"in_batch"`: from the labels, treated as draws by
             `item_counts`.
         item_counts (`torch.Tensor` of shape `(vocab_size,)`):
-            Events of each item; 0 where an id is none and is never drawn.
+            Events of each item; 0 for ids that are not items, which are never drawn.
 
     Returns:
-        `tuple[torch.LongTensor, torch.Tensor]`: the labels and the drawn items, and the log of the chance of each of
-        them at one draw, both `(num_labels + num_negatives,)`.
+        `tuple[torch.LongTensor, torch.Tensor]`: the labels and the drawn items, and the log-probability of each in
+        one draw, both `(num_labels + num_negatives,)`.
     """
     weight = (item_counts > 0).double() if sampling == "uniform" else item_counts.double()
     if sampling == "in_batch":
@@ -178,13 +178,13 @@ def draw_negatives(
 def sampled_softmax_loss(positive: torch.Tensor, negative: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
     """
     Cross entropy whose normaliser is estimated from the negatives: each stands for `1 / (num_negatives * q)` items
-    (logQ correction, https://doi.org/10.1145/3298689.3346996). The label itself is certain to be there and is not
-    corrected, so that `exp(loss)` estimates the normaliser without bias.
+    (logQ correction, https://doi.org/10.1145/3298689.3346996). The label is always included and not corrected, so that
+    `exp(loss)` estimates the normaliser without bias.
 
     Args:
         positive (`torch.Tensor` of shape `(num_labels,)`): logits of the labels.
-        negative (`torch.Tensor` of shape `(num_labels, num_negatives)`): logits, `-inf` where it is the label.
-        log_q (`torch.Tensor` of shape `(num_negatives,)`): log of the chance of each negative to be drawn.
+        negative (`torch.Tensor` of shape `(num_labels, num_negatives)`): logits, `-inf` where it equals the label.
+        log_q (`torch.Tensor` of shape `(num_negatives,)`): log of the probability of drawing each negative.
 
     Returns:
         `torch.Tensor`: the sum over the labels.
@@ -194,19 +194,19 @@ def sampled_softmax_loss(positive: torch.Tensor, negative: torch.Tensor, log_q: 
 
 
 def gbce_beta(sampling_rate: float, t: float) -> float:
-    """The power that [`gbce_loss`] raises the positive's probability to."""
+    """The exponent of the positive's probability in [`gbce_loss`]."""
     return sampling_rate * (t * (1 - 1 / sampling_rate) + 1 / sampling_rate)
 
 
 def gbce_loss(positive: torch.Tensor, negative: torch.Tensor, sampling_rate: float, t: float) -> torch.Tensor:
     """
     Generalised binary cross entropy (gSASRec, https://huggingface.co/papers/2308.07192): the positive's probability to
-    the power of a beta that undoes, for `t` = 1, the overconfidence that comes of sampling negatives. It is made for
-    uniform sampling; of logits of items drawn otherwise subtract the log of how much likelier than that each is drawn.
+    the power of a beta that, for `t` = 1, corrects the overconfidence caused by negative sampling. It assumes uniform
+    sampling; otherwise subtract from each logit the log of its sampling probability relative to the uniform one.
 
     Args:
         positive, negative: as for [`sampled_softmax_loss`].
-        sampling_rate (`float`): negatives per item that could be one.
+        sampling_rate (`float`): number of negatives / number of possible negatives.
         t (`float`): calibration, from 0 (plain binary cross entropy) to 1.
 
     Returns:
@@ -225,18 +225,18 @@ def candidate_loss(
     bias: torch.Tensor,
 ) -> torch.Tensor:
     """
-    The sampled loss that the config says, summed over the labels.
+    The sampled loss set in the config, summed over the labels.
 
     Args:
-        hidden_states (`torch.Tensor` of shape `(num_labels, hidden_size)`): what is projected.
-        item_ids, log_q (`torch.Tensor` of shape `(num_labels + num_negatives,)`): of [`draw_negatives`].
+        hidden_states (`torch.Tensor` of shape `(num_labels, hidden_size)`): inputs of the output layer.
+        item_ids, log_q (`torch.Tensor` of shape `(num_labels + num_negatives,)`): from [`draw_negatives`].
         weight, bias (`torch.Tensor` of shape `(num_labels + num_negatives, hidden_size)` and the same without
             `hidden_size`): the output layer's rows for `item_ids`.
     """
     num_labels, num_items = len(hidden_states), config.vocab_size - 3  # PAD, MASK and UNK are no items
     if config.loss == "gbce":
         rate = min(config.num_negatives / max(num_items - 1, 1), 1.0)
-        # The best logit of an item that is as likely as any: without it hundreds of steps go into finding it.
+        # The optimal logit if all items are equally likely: without it, finding it takes hundreds of steps.
         start = math.log(gbce_beta(rate, config.gbce_t) / config.num_negatives)
         bias = bias + start - (log_q + math.log(num_items))
     positive = ((hidden_states * weight[:num_labels]).sum(1) + bias[:num_labels]).float()
@@ -253,8 +253,8 @@ def mixture_loss(losses: torch.Tensor, share: torch.Tensor, repeated: torch.Tens
 
     Args:
         losses (`torch.Tensor` of shape `(num_labels,)`): cross entropy of the softmax over all items.
-        share (`torch.Tensor` of shape `(num_labels,)`): log of the softmax's share.
-        repeated (`torch.Tensor` of shape `(num_labels,)`): share of the events of the history that are the label.
+        share (`torch.Tensor` of shape `(num_labels,)`): log of the softmax's mixture weight.
+        repeated (`torch.Tensor` of shape `(num_labels,)`): mixture weight of the history events that are the label.
 
     Returns:
         `torch.Tensor`: the sum over the labels.

@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
 
 
-# There is none; what it is called depends on the version of transformers.
+# No KV cache; the name of the argument depends on the transformers version.
 NO_CACHE = {"cache" if "cache" in inspect.signature(create_causal_mask).parameters else "past_key_values": None}
 
 
@@ -59,7 +59,7 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     config_class = Bert4RecConfig
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
-    # Not the embeddings: FSDP2 could not wrap them apart from the output layer, which shares their weight.
+    # Not the embeddings: FSDP2 cannot wrap them separately from the output layer, which shares their weight.
     _no_split_modules = ["Bert4RecLayer"]
     _supports_flash_attn = True
     _supports_sdpa = True
@@ -70,12 +70,12 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, *args, output_loading_info: bool = False, **kwargs):
         """
-        As [`PreTrainedModel.from_pretrained`], which initialises what a file lacks and drops what a config lacks.
+        [`PreTrainedModel.from_pretrained`], but checked: that one initialises missing weights, drops unexpected ones.
 
         Raises:
-            `ValueError`: if the weights have other layers than the config; between two kinds of models only what is
-            outside the encoder may be missing or left over. If they hold NaN, infinity, or features that the config
-            does not have. Not where you give a `state_dict`, or ask for the `output_loading_info`.
+            `ValueError`: if the weights do not fit the config (loaded as another class, only weights outside the
+            encoder may be missing or unexpected), or hold NaN, infinity or feature values outside the config. With
+            `state_dict` or `output_loading_info` nothing is checked.
         """
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         if output_loading_info:
@@ -98,7 +98,7 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _check_values(self):
         for name, tensor in self.named_parameters():
-            # Their sum: once over the weights, a fraction of reading them.
+            # The sum is one pass over the weights, a fraction of the loading time.
             if tensor.is_floating_point() and not tensor.is_meta and not tensor.sum(dtype=torch.float32).isfinite():
                 raise ValueError(f"the weights cannot be used: {name} holds NaN, infinity or numbers near it.")
         for name, module in self.named_modules():
@@ -125,7 +125,7 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
 
     def set_item_features(self, item_features: torch.Tensor):
         """
-        Sets what the model knows of the items besides their ids.
+        Sets the feature values of all items.
 
         Args:
             item_features (integer `torch.Tensor` or `np.ndarray` of shape `(vocab_size, sum of max_values)`):
@@ -157,7 +157,7 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
 
 
 def _resized(table: torch.Tensor, num_rows: int, fill: int) -> torch.Tensor:
-    """The first `num_rows` rows of a table, which go on with `fill`."""
+    """The table cut to `num_rows` rows, or extended with `fill`."""
     table = table[:num_rows]
     return torch.cat([table, table.new_full((num_rows - len(table), *table.shape[1:]), fill)])
 
@@ -209,7 +209,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`, *optional*):
                 Item embeddings, features included, instead of `input_ids`.
             output_positions (`torch.LongTensor` of shape `(batch_size, num_outputs)`, *optional*):
-                The positions whose last states are wanted. The last layer computes no others.
+                Positions of the returned states; where possible the last layer computes no others.
 
         Raises:
             `ValueError`: for neither or both of `input_ids` and `inputs_embeds`, or for too long a sequence.
@@ -225,7 +225,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         if attention_mask is None and input_ids is not None:
             attention_mask = (input_ids != self.config.pad_token_id).long()
         if position_ids is None:
-            # What a user gets must depend neither on padding nor on who else is in the batch.
+            # A user's result must not depend on padding or on the other users of the batch.
             if attention_mask is not None and attention_mask.dim() == 2:
                 position_ids = positions_from_the_newest(attention_mask)
             else:
@@ -247,7 +247,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
                 hidden_states = take_positions(hidden_states, output_positions)
         hidden_states = self.final_norm(hidden_states)
         if attention_mask is not None and attention_mask.ndim == 2 and not self.training:
-            # What attention leaves at padding depends on the other rows, whose padding chooses the mask.
+            # The states at padding depend on the other rows, whose padding decides which mask is used.
             there = attention_mask if output_positions is None else attention_mask.gather(1, output_positions)
             hidden_states = hidden_states.masked_fill(there[..., None] == 0, 0.0)
         return BaseModelOutput(last_hidden_state=hidden_states)
@@ -260,13 +260,13 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         kwargs: dict,
     ) -> bool:
         """Whether the last layer can compute the states at `output_positions` only, and whether that is quicker."""
-        recorded = ("output_hidden_states", "output_attentions")  # of all positions
+        recorded = ("output_hidden_states", "output_attentions")  # recorded for all positions
         if any(kwargs.get(name, getattr(self.config, name)) for name in recorded):
             return False
-        # Only eager and sdpa accept a subset of queries, and a ready mask is one of all queries.
+        # Only eager and sdpa accept a subset of queries, and a custom 4-d mask is for all queries.
         if self.config._attn_implementation not in ("eager", "sdpa") or getattr(attention_mask, "ndim", 2) != 2:
             return False
-        # In training a causal model wants all positions, for which sdpa needs no mask.
+        # In training a causal model predicts at all positions, for which sdpa needs no mask.
         return not self.config.is_causal or 2 * output_positions.shape[1] <= hidden_states.shape[1]
 
     def make_mask(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs):
@@ -274,7 +274,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         is_eager_sdpa = self.config._attn_implementation == "sdpa" and not torch.compiler.is_compiling()
         if is_causal and of_rows and is_eager_sdpa:
             if (attention_mask[:, 1:] <= attention_mask[:, :-1]).all():
-                attention_mask = None  # no item looks at padding behind it, and sdpa is faster with no mask
+                attention_mask = None  # causal attention never sees right padding; sdpa is faster without a mask
         if is_causal:
             mask = create_causal_mask(self.config, hidden_states, attention_mask, **NO_CACHE)
         else:
@@ -282,7 +282,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
                 config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask, **kwargs
             )
         if of_rows and isinstance(mask, torch.Tensor) and mask.dtype == torch.bool and mask.device.type == "cpu":
-            # sdpa would make numbers of it in every layer, and of all queries, which are alike if all see the same.
+            # sdpa would convert it in every layer, and for all queries, which have the same mask if not causal.
             mask = additive_mask(mask if is_causal else mask[:, :, :1], hidden_states.dtype)
         return mask
 
@@ -300,7 +300,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
 
 
 class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
-    """BERT4Rec with a head over the items, tied to their embeddings: training by masked items, recommending."""
+    """BERT4Rec with an output layer over the items, tied to their embeddings: for training and recommending."""
 
     _auto_class = "AutoModelForMaskedLM"
     _tied_weights_keys = {"decoder.weight": "model.embeddings.item_embeddings.weight"}
@@ -313,17 +313,17 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         self.repeat_prior = Bert4RecRepeatPrior(config) if config.repeat_prior else None
         if config.samples_by_counts:
             self.register_buffer("item_counts", torch.ones(config.vocab_size, dtype=torch.int64))
-        if config.tie_word_embeddings:  # or Trainer warns that a checkpoint lacks what is the item embedding
+        if config.tie_word_embeddings:  # or Trainer warns that the tied weight is missing in a checkpoint
             self._keys_to_ignore_on_save = [*self._tied_weights_keys]
         self.post_init()
 
     def set_item_counts(self, item_counts: torch.Tensor):
         """
-        Sets how often the training rows have each item, by which `config.negative_sampling` draws.
+        Sets the number of training events of each item, the weights of `config.negative_sampling`.
 
         Args:
             item_counts (integer `torch.Tensor` or `np.ndarray` of shape `(vocab_size,)`):
-                Events of each token id; what is below 1 counts as 1.
+                Events of each token id; counts below 1 become 1.
 
         Raises:
             `ValueError`: if the shape does not fit the config.
@@ -346,7 +346,7 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
 
     def output_layer(self) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        The output layer's weight `(vocab_size, hidden_size)`, complete with the features of the items, and its bias.
+        The output layer's weight `(vocab_size, hidden_size)`, with the item features added, and its bias.
 
         Raises:
             `ValueError`: if an adapter wraps the item embeddings or the output layer.
@@ -365,9 +365,8 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         self, input_ids: torch.LongTensor | None, inputs_embeds: torch.Tensor | None, labels: torch.LongTensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """
-        The input embeddings, and what a sampled loss compares: the labels and the negatives they share, as
-        [`candidate_loss`] takes them. Where the output layer is tied, one look-up serves both: its gradient is as
-        large as the catalogue.
+        The input embeddings, and the arguments of [`candidate_loss`]: the labels and the negatives they share. With a
+        tied output layer one embedding look-up serves both, as the gradient of each is as large as the catalogue.
         """
         config, embeddings, (weight, bias) = self.config, self.get_input_embeddings(), self.decoder()
         counts = self.item_counts.clone() if config.samples_by_counts else torch.ones_like(bias)
@@ -385,7 +384,7 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
 
     @property
     def special_ids(self) -> tuple[int, ...]:
-        """The ids that are no items."""
+        """The ids that are not items."""
         return self.config.pad_token_id, self.config.mask_token_id, self.config.unk_token_id
 
     @can_return_tuple
@@ -404,19 +403,19 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         Args:
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 The item to predict at each position, -100 where there is none. In training only the labelled positions
-                reach the items, in chunks, and no `logits` are returned.
+                are projected onto the items, in chunks, and no `logits` are returned.
             target_positions (`torch.LongTensor` of shape `(batch_size, num_targets)`, *optional*):
-                The positions that predict, where those are not all of `sequence_length`: `labels`, if there are any,
-                and `logits` are of these then. A position may come several times.
+                Positions that predict, all by default. `labels`, if given, and `logits` then have a column for each
+                of them. A position may be repeated.
             num_items_in_batch (`int`, *optional*):
                 Number of labels the loss is divided by; `Trainer` gives that of all accumulated batches.
 
         The other arguments are those of [`Bert4RecModel.forward`]. `logits` have shape `(batch_size, sequence_length
         or num_targets, vocab_size)`. With `config.repeat_prior` they are log-probabilities; the history of a position
-        is what `input_ids` show beside it, or before it if the model is causal.
+        is all other visible `input_ids`, or those up to it if the model is causal.
 
         Raises:
-            `ValueError`: for `labels` that are made for the other objective, and if a model with a repeat prior gets
+            `ValueError`: if `labels` are for the other objective, and if a model with a repeat prior gets
             `inputs_embeds`.
         """
         if self.repeat_prior is not None and input_ids is None:
@@ -459,14 +458,14 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         """
-        The loss that the config says: `loss` and `repeat_prior`.
+        The loss set by `loss` and `repeat_prior` of the config.
 
         Args:
-            hidden_states (`torch.Tensor` of shape `(num_labels, hidden_size)`): where the labels are predicted.
+            hidden_states (`torch.Tensor` of shape `(num_labels, hidden_size)`): states that predict the labels.
             labels (`torch.LongTensor` of shape `(num_labels,)`): token ids.
-            history, candidates (*optional*): of [`~Bert4RecForMaskedLM.histories_at`] and
+            history, candidates (*optional*): from [`~Bert4RecForMaskedLM.histories_at`] and
                 [`~Bert4RecForMaskedLM.sample_candidates`].
-            num_items_in_batch (`int`, *optional*): what the sum is divided by; the number of labels by default.
+            num_items_in_batch (`int`, *optional*): divisor of the sum; the number of labels by default.
         """
         states = self.head(hidden_states)
         if candidates is not None:
@@ -500,7 +499,7 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         places: torch.LongTensor | None = None,
     ) -> tuple[torch.LongTensor, ...]:
         """
-        What a repeat prior sees where items are predicted; nothing if there is none.
+        The history for the repeat prior at each prediction; `()` without a repeat prior.
 
         Args:
             positions (`torch.LongTensor` of shape `(batch_size, num_positions)`, *optional*): columns, all by default.
@@ -508,8 +507,8 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
                 default.
 
         Returns:
-            The items of the rows, and how many events away each is, 0 if it does not count: the predicted item itself,
-            what is masked and, of a causal model, what comes later; both `(num_states, sequence_length)`.
+            The items of the rows, and the distance of each in events, 0 if it does not count: the predicted item,
+            masked items and, for a causal model, later items; both `(num_states, sequence_length)`.
         """
         if self.repeat_prior is None:
             return ()

@@ -61,7 +61,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         **kwargs,
     ) -> "Bert4RecEnsembleForMaskedLM":
         """
-        The ensemble of single models, each a folder or an id on the Hub. What it reads with is
+        The ensemble of single models, each a folder or an id on the Hub. Its processor is
         [`Bert4RecProcessor.from_checkpoints`] of the same.
 
         Args:
@@ -69,7 +69,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
             kwargs: of [`~PreTrainedModel.from_pretrained`], for each member.
 
         Raises:
-            `ValueError`: if one is no single model, or their items or the way they read data differ.
+            `ValueError`: if one is not a single model, or their items or data settings differ.
         """
         for name in names:
             model_type = Bert4RecConfig.get_config_dict(name)[0].get("model_type")
@@ -88,10 +88,10 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         weights: Sequence[float] | None = None,
     ) -> "Bert4RecEnsembleForMaskedLM":
         """
-        The ensemble of models that are there already; they are not copied.
+        The ensemble of models in memory; they are not copied.
 
         Args:
-            processor ([`Bert4RecProcessor`]): what [`Bert4RecProcessor.merge`] makes of the members' own.
+            processor ([`Bert4RecProcessor`]): [`Bert4RecProcessor.merge`] of the members' own.
         """
         weights = None if weights is None else list(weights)
         configs = [member.config for member in members]
@@ -114,7 +114,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         return self._of([self.members[number] for number in numbers], config)
 
     def features_of(self, member: Bert4RecForMaskedLM, user_features: torch.Tensor | None) -> torch.Tensor | None:
-        """The columns of `user_features` that a member knows."""
+        """The columns of `user_features` that a member uses."""
         if user_features is None:
             return None
         names = [feature["name"] for feature in self.config.user_features]
@@ -130,8 +130,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         self, states: Sequence[tuple[torch.Tensor, ...]], scores_at_once: int = 250_000
     ) -> Iterator[torch.Tensor]:
         """
-        What each member's [`~Bert4RecForMaskedLM.log_probabilities`] takes of `num_states` states to the
-        [`~Bert4RecEnsembleForMaskedLM.pieces`] of `(num_states, vocab_size)` log-probabilities.
+        From the arguments of each member's [`~Bert4RecForMaskedLM.log_probabilities`] to the ensemble's
+        log-probabilities `(num_states, vocab_size)`, in [`~Bert4RecEnsembleForMaskedLM.pieces`].
         """
         weights = self.config.weights or [1.0] * len(self.members)
         for rows in zip(*(self.pieces(*state, scores_at_once=scores_at_once) for state in states)):
@@ -139,7 +139,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
             for weight, ballot in zip(weights, self.ballots(rows)):
                 total = ballot.mul_(weight / sum(weights)).add_(total)
             total = total if self.config.voting == "log_probability" else total.log_()
-            # Of probabilities the mean is one already.
+            # A mean of probabilities is already normalised.
             yield (total if self.config.voting == "probability" else total.log_softmax(-1)).float()
 
     @torch.no_grad()
@@ -147,7 +147,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         """The vote of each member, given the inputs of its `log_probabilities`: `(num_states, vocab_size)`."""
         for member, state in zip(self.members, states):
             log_probs = member.log_probabilities(*state)
-            # Doubles, so that neither a small probability nor the order of the members is lost; ranks need none.
+            # float64 keeps small probabilities, and the sum independent of the members' order; ranks need none.
             needs_doubles = self.config.voting != "reciprocal_rank" and log_probs.device.type != "mps"
             ballot = log_probs.to(torch.float64 if needs_doubles else torch.float32, copy=True)
             if self.config.voting == "probability":
@@ -156,7 +156,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
                 order = log_probs.argsort(dim=-1, descending=True, stable=True)
                 ranks = torch.arange(1, ballot.shape[1] + 1, dtype=ballot.dtype, device=ballot.device)
                 ballot.scatter_(1, order, (1 / (60 + ranks)).expand_as(ballot)).masked_fill_(log_probs.isneginf(), 0)
-                ballot.masked_fill_(log_probs.isnan(), torch.nan)  # which has no rank
+                ballot.masked_fill_(log_probs.isnan(), torch.nan)  # NaN has no rank
             yield ballot
 
     @can_return_tuple
@@ -171,9 +171,9 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor] | MaskedLMOutput:
         r"""
-        The arguments are those of [`Bert4RecForMaskedLM.forward`]. With `labels` there is the mean of the members'
-        losses, by which each of them trains as it would alone. In evaluation mode, and without labels, `logits` are
-        the log-probabilities that they agree on, which have no gradient.
+        The arguments are those of [`Bert4RecForMaskedLM.forward`]. With `labels`, `loss` is the mean of the members'
+        losses, with which each of them trains as it would alone. In evaluation mode, and without labels, `logits` are
+        the ensemble's log-probabilities, without gradient.
         """
         loss = logits = None
         if labels is not None:
@@ -234,8 +234,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         position_ids: torch.LongTensor | None = None,
     ) -> list[tuple[torch.Tensor, ...]]:
         """
-        What each member's `log_probabilities` takes at `places` `(num_states,)` of the flattened `positions`
-        `(batch_size, num_positions)`: at all places if `None`, of all positions by default.
+        The arguments of each member's `log_probabilities` at the indices `places` `(num_states,)` of the flattened
+        `positions` `(batch_size, num_positions)`; all of them if `None`.
         """
         states = []
         for member in self.members:
@@ -258,8 +258,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         target_positions: torch.LongTensor | None = None,
     ) -> tuple[torch.LongTensor, torch.FloatTensor]:
         """
-        For a student: the items that the ensemble deems most likely at each label, and their probabilities among each
-        other, both `(num_labels, num_items)`, row by row.
+        For distillation: the ensemble's most likely items at each label, and their probabilities renormalised over
+        these items, both `(num_labels, num_items)`, row by row.
         """
         positions, places, _ = select_targets(labels, target_positions)
         states = self.states_at(places, input_ids, attention_mask, user_features, positions)

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Pipeline of BERT4Rec: what someone has watched to what to recommend, raw ids to raw ids."""
+"""Pipeline of BERT4Rec: a user's history to recommended items, as raw ids."""
 
 import math
 from typing import TYPE_CHECKING
@@ -49,10 +49,10 @@ class ItemRecommendationPipeline(Pipeline):
 
         Args:
             inputs (`dict` or `list[dict]`, or a generator of such, as `iter(dataset)` is):
-                For each user `"history"`, raw item ids, oldest first, possibly none; and, *optional*, `"profile"`,
+                For each user `"history"`, raw item ids, oldest first, possibly empty; and, *optional*, `"profile"`,
                 user feature names to values.
             k (`int`, *optional*):
-                Number of items a list holds, or all there are where fewer can be recommended to a user; 10 by default.
+                Length of the lists, less where fewer items can be recommended to a user; 10 by default.
             exclude_seen (`bool`, *optional*, defaults to `False`):
                 Leave out the items of a user's history.
             candidates (`list`, *optional*):
@@ -62,11 +62,10 @@ class ItemRecommendationPipeline(Pipeline):
 
         Returns:
             For each user a list of `{"item_id", "title", "score", "rank"}`, best first: raw id in its own type, title
-            or `None`, log-probability among all items, place from 1.
+            or `None`, log-probability among all items, rank from 1.
 
         Raises:
-            `ValueError`: for a user that is no such `dict`, for candidates none of which is in the vocabulary, or for
-            `k` below 1.
+            `ValueError`: for an invalid user, if no candidate is in the vocabulary, or for `k` below 1.
         """
         return super().__call__(inputs, **kwargs) if inputs != [] else []
 
@@ -90,7 +89,7 @@ class ItemRecommendationPipeline(Pipeline):
         if not isinstance(user.get("profile"), (dict, type(None))):
             raise ValueError(f"a profile is a dict of user features, not {user['profile']!r}.")
         inputs = self.processor([list(user["history"])], [user.get("profile")])
-        if not inputs["input_ids"].shape[1]:  # Pipeline's batching wants a column of each
+        if not inputs["input_ids"].shape[1]:  # Pipeline's batching needs at least one column
             for name in ("input_ids", "attention_mask"):
                 inputs[name] = torch.full((1, 1), self.processor.pad_token_id)
         return inputs

@@ -40,8 +40,8 @@ VOCABULARY_NAME = "vocabulary.json"
 
 class Bert4RecProcessor(ProcessorMixin):
     r"""
-    Turns histories of raw item ids and profiles into what a [`Bert4RecForMaskedLM`] takes, and token ids back into raw
-    ids. `encoding.fit_processor` makes one from a log.
+    Turns histories of raw item ids and profiles into inputs of a [`Bert4RecForMaskedLM`], and token ids back into raw
+    ids. `encoding.fit_processor` fits one on a log.
 
     Args:
         vocabulary (`dict`):
@@ -51,15 +51,15 @@ class Bert4RecProcessor(ProcessorMixin):
             `item_feature_values` (`list[list[list[int]]]`): value ids of each feature of each item.
             `user_features` (`list[dict]`): `{"name", "values"}`.
         unknown_items (`str`, *optional*, defaults to `"skip"`):
-            What becomes of an item that is not in the vocabulary: `"skip"` leaves it out, `"unk"` reads it as UNK,
-            `"error"` refuses it.
+            How to treat an item that is not in the vocabulary: `"skip"` leaves it out, `"unk"` maps it to UNK,
+            `"error"` raises an error.
         data (`dict`, *optional*):
             The columns and filters that the log was read with.
         split (`dict`, *optional*):
             The split it was trained under.
         is_causal (`bool`, *optional*, defaults to `False`):
-            The objective of the model that it goes with, for who makes batches for that. It is read from the config
-            beside the processor and not saved; `None` for an ensemble of both kinds.
+            The objective of its model, for the collator. It is read from the config in the same folder and not
+            saved; `None` for an ensemble with both objectives.
     """
 
     model_input_names = ["input_ids", "attention_mask", "user_features"]
@@ -92,7 +92,7 @@ class Bert4RecProcessor(ProcessorMixin):
         The processor of an ensemble: with the features of all members.
 
         Args:
-            processors (`dict[str, Bert4RecProcessor]`): the members' own, by what to call them when they do not fit.
+            processors (`dict[str, Bert4RecProcessor]`): the members' own, by name (for error messages).
 
         Raises:
             `ValueError`: if items, splits, rules for reading, or the values of a user feature differ.
@@ -101,10 +101,10 @@ class Bert4RecProcessor(ProcessorMixin):
 
     def set_vocabulary(self, vocabulary: dict):
         """
-        Replaces the vocabulary. Nothing may change in place what `vocabulary` holds.
+        Replaces the vocabulary. `vocabulary` must not be changed in place afterwards.
 
         Raises:
-            `ValueError`: if its parts do not fit together; the one that was there stays.
+            `ValueError`: if its parts do not fit together; the old vocabulary is kept.
         """
         check_vocabulary(vocabulary)
         self.vocabulary = vocabulary
@@ -164,7 +164,7 @@ class Bert4RecProcessor(ProcessorMixin):
         return known
 
     def encode_profile(self, profile: dict | None) -> list[int]:
-        """A profile, feature names to values, to value ids; 0 for what is missing or unknown."""
+        """Value ids of a profile (feature names to values); 0 for missing or unknown values."""
         if not isinstance(profile, (dict, type(None))):
             raise ValueError(f"a profile is a dict of user features, not {profile!r:.200}.")
         if unknown := set(profile or {}) - set(self.user_feature_names):
@@ -181,7 +181,7 @@ class Bert4RecProcessor(ProcessorMixin):
         self, histories: list, profiles: list[dict | None] | dict | None = None, return_tensors: str | None = "pt"
     ) -> BatchFeature:
         """
-        Encodes histories, whole: the model takes what it needs of them.
+        Encodes whole histories; the model truncates them.
 
         Args:
             histories (`list[list]` or `list`):
@@ -233,7 +233,7 @@ class Bert4RecProcessor(ProcessorMixin):
         return values[item_ids - NUM_SPECIAL_TOKENS] if 0 <= item_ids - NUM_SPECIAL_TOKENS < len(values) else None
 
     def config_kwargs(self) -> dict:
-        """The sizes that a [`Bert4RecConfig`] needs of this processor."""
+        """The arguments of a [`Bert4RecConfig`] for this processor."""
         return {
             "vocab_size": self.vocab_size,
             "pad_token_id": self.pad_token_id,
@@ -257,7 +257,7 @@ class Bert4RecProcessor(ProcessorMixin):
 
     def check_config(self, config: "Bert4RecConfig"):
         """
-        Checks that a model is the one that this processor goes with.
+        Checks that a model belongs to this processor.
 
         Raises:
             `ValueError`: if its config has other sizes, or was made for another vocabulary.
@@ -281,26 +281,26 @@ class Bert4RecProcessor(ProcessorMixin):
         user_features: dict[str, list] | None = None,
     ) -> list:
         """
-        Appends items and feature values to the vocabulary. A model has to grow with it: see
+        Appends items and feature values to the vocabulary. The model must be extended too: see
         [`bert4rec_hf.add_items`], which calls this.
 
         Args:
             item_ids (`list`):
-                Raw ids, of the vocabulary's type. What it knows already stays as it is.
+                Raw ids, of the vocabulary's type. Known items are unchanged.
             titles (`list`, *optional*):
                 A title or `None` for each of them.
             item_features (`dict[str, list]`, *optional*):
-                For features of the vocabulary the value, or several (a list, an array, ...), of each of them; `None`
-                for none.
+                Feature names of the vocabulary to one value, or several (a list, an array, ...), per item; `None` for
+                no value.
             user_features (`dict[str, list]`, *optional*):
-                For features of the vocabulary values that it may not know yet.
+                Feature names of the vocabulary to values to add; known values are unchanged.
 
         Returns:
-            `list`: the ids that are new.
+            `list`: the new ids.
 
         Raises:
             `ValueError`: for ids of another type, for features that the vocabulary does not have, or for columns that
-            are not as long as `item_ids`. The vocabulary is as before then.
+            are not as long as `item_ids`. The vocabulary is then unchanged.
         """
         vocabulary, added = grow_vocabulary(self.vocabulary, item_ids, titles, item_features, user_features)
         self.set_vocabulary(vocabulary)
@@ -319,7 +319,7 @@ class Bert4RecProcessor(ProcessorMixin):
         with open(os.path.join(save_directory, VOCABULARY_NAME), "w", encoding="utf-8") as file:
             json.dump(self.vocabulary, file, ensure_ascii=False, separators=(",", ":"))
         saved = super().save_pretrained(save_directory)
-        if push_to_hub:  # of what it finds there, the parent's push would take its own file only
+        if push_to_hub:  # the parent's push would upload its own file only
             self.push_to_hub(kwargs.pop("repo_id", os.path.basename(os.path.abspath(save_directory))), **kwargs)
         return saved
 
@@ -337,7 +337,7 @@ class Bert4RecProcessor(ProcessorMixin):
 
 
 def _objective_of(config_file: str) -> bool | None:
-    """Whether a model is causal; `None` for an ensemble of both kinds. A file that is no config says nothing."""
+    """Whether a model is causal; `None` for an ensemble of both kinds. `False` if the file is not a config."""
     try:
         with open(config_file, encoding="utf-8") as file:
             config = json.load(file)

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""One top-k with its filters, over all scores at once or streamed, for catalogues of any size."""
+"""Top-k ranking with item filters, over dense or streamed scores, for catalogues of any size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ class Bert4RecRecommendationOutput(ModelOutput):
 
 class Projection(NamedTuple):
     """
-    Scores that need not exist all at once: the log of the softmax of `states @ weight.T + bias`.
+    Scores that are computed in chunks: the log-softmax of `states @ weight.T + bias`.
 
     Args:
-        states (`torch.Tensor` of shape `(batch_size, hidden_size)`): what is projected.
+        states (`torch.Tensor` of shape `(batch_size, hidden_size)`): inputs of the output layer.
         weight, bias (`torch.Tensor` of shape `(vocab_size, hidden_size)` and `(vocab_size,)`): the output layer.
-        special_ids (`tuple[int]`): ids that are no items.
+        special_ids (`tuple[int]`): ids that are not items.
     """
 
     states: torch.Tensor
@@ -50,9 +50,9 @@ class Mixture(NamedTuple):
 
     Args:
         projection ([`Projection`]): the softmax over all items.
-        share (`torch.Tensor` of shape `(batch_size,)`): log of the softmax's share.
-        history_ids, shares (`torch.Tensor` of shape `(batch_size, num_events)`): the events and their shares.
-        ages (`torch.LongTensor` of shape `(batch_size, num_events)`): 0 for what is no event.
+        share (`torch.Tensor` of shape `(batch_size,)`): log of the softmax's mixture weight.
+        history_ids, shares (`torch.Tensor` of shape `(batch_size, num_events)`): the events and their weights.
+        ages (`torch.LongTensor` of shape `(batch_size, num_events)`): 0 where there is no event.
     """
 
     projection: Projection
@@ -73,13 +73,13 @@ def rank_items(
     top_k: Callable | None = None,
 ) -> Bert4RecRecommendationOutput:
     """
-    The filters and the top-k that every ranking shares.
+    Item filters and top-k, used by every ranking.
 
     Args:
         scores (`torch.Tensor` of shape `(batch_size, vocab_size)`, or what `top_k` takes):
             Higher is better; `-inf` where an item cannot be recommended.
         seen_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
-            The whole histories, PAD where there is nothing.
+            The whole histories, padded with PAD.
         k, exclude_seen, candidate_ids, exclude_ids, allow_fewer (*optional*):
             As for [`~RecommendationMixin.recommend`].
         top_k (`Callable`, *optional*, defaults to [`dense_top_k`]):
@@ -101,8 +101,8 @@ def rank_items(
 def as_lists(
     values: torch.Tensor, item_ids: torch.LongTensor, k: int, allow_fewer: bool = False
 ) -> Bert4RecRecommendationOutput:
-    """A top-k, both `(batch_size, at most k)`, as lists of `k`; see [`rank_items`] for those that have fewer."""
-    if values.isnan().any():  # which top-k takes for the best
+    """Turns a top-k, both `(batch_size, at most k)`, into the output; refuses short lists unless `allow_fewer`."""
+    if values.isnan().any():  # topk ranks NaN first
         raise FloatingPointError("the scores are not finite: the model's weights are not, or its training diverged.")
     nothing = values.isneginf()
     if not allow_fewer and (values.shape[1] < k or nothing[:, -1].any()):
@@ -115,11 +115,11 @@ def as_lists(
 
 class ItemFilter:
     """
-    Which items a row's list may have: all but `excluded_ids` or, of those, `candidate_ids` only.
+    The items allowed in each row's list: `candidate_ids`, or all, without `excluded_ids`.
 
     Args:
         excluded_ids, candidate_ids (`torch.LongTensor` of shape `(batch_size, num_ids)`, *optional*): token ids.
-        chunks (`range`, *optional*): where each chunk of the catalogue starts, if it is masked by chunks.
+        chunks (`range`, *optional*): start of each chunk of the catalogue, for masking in chunks.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class ItemFilter:
         return scores if self.excluded_ids is None else scores.scatter(1, self.excluded_ids, -torch.inf)
 
     def mask_chunk(self, scores: torch.Tensor, chunk: int) -> torch.Tensor:
-        """The same of the items of a chunk, `(batch_size, chunk_size)`, in place where it can."""
+        """The same for the items of a chunk, `(batch_size, chunk_size)`, in place where possible."""
         if self.candidates is not None:
             places = self.candidates[chunk]
             scores = torch.full_like(scores, -torch.inf).index_put_(places, scores[places])
@@ -165,11 +165,11 @@ def dense_top_k(
     candidate_ids: torch.LongTensor | None = None,
 ) -> tuple[torch.Tensor, torch.LongTensor]:
     """
-    The top-k of scores that are all there.
+    The top-k of dense scores.
 
     Args:
         scores (`torch.Tensor` of shape `(batch_size, vocab_size)`): higher is better.
-        k (`int`): length of the lists, where there are so many items.
+        k (`int`): length of the lists, capped at the number of items.
         excluded_ids, candidate_ids (`torch.LongTensor` of shape `(batch_size, num_ids)`, *optional*):
             As for [`ItemFilter`].
 
@@ -190,21 +190,21 @@ def stream_top_k(
     group_size: int = 64,
 ) -> tuple[torch.Tensor, torch.LongTensor]:
     """
-    As [`dense_top_k`] of scores of which never more than a chunk exists: of each group of items only the greatest
-    logit is kept, and the `k` best groups, in which the `k` best items are, are multiplied out again.
+    As [`dense_top_k`], with only one chunk of the scores in memory: only the maximum logit of each group of items is
+    kept, and the logits of the `k` best groups, which contain the `k` best items, are recomputed.
 
     Args:
         scores ([`Projection`]):
             The states and the output layer.
         chunk_size, group_size (`int`, *optional*, default to 4096 and 64):
-            Items that are projected at once, few enough to stay in a cache, a multiple of the items of a group.
+            Items projected at once (few enough to fit in a cache, a multiple of `group_size`); items per group.
     """
     values, item_ids, _ = _stream(scores, k, excluded_ids, candidate_ids, chunk_size, group_size)
     return values, item_ids
 
 
 def _stream(scores, k, excluded_ids, candidate_ids, chunk_size=4096, group_size=64):
-    """[`stream_top_k`], and what was subtracted of the logits, `(batch_size, 1)`."""
+    """[`stream_top_k`], and the log-normaliser subtracted from the logits, `(batch_size, 1)`."""
     states, weight, bias, special_ids = scores
     chunks = range(0, len(weight), chunk_size)
     filters = ItemFilter(excluded_ids, candidate_ids, chunks)
@@ -214,7 +214,7 @@ def _stream(scores, k, excluded_ids, candidate_ids, chunk_size=4096, group_size=
         logits[:, [item - start for item in special_ids if start <= item < start + chunk_size]] = -torch.inf
         normalizers.append(logits.logsumexp(1))
         logits = filters.mask_chunk(logits, chunk)
-        # A group is every num_groups-th item of the chunk: the maxima of whole rows at once are quick.
+        # A group is every num_groups-th item of the chunk: the maximum over contiguous rows is fast.
         num_groups = -(-logits.shape[1] // group_size)
         padding = num_groups * group_size - logits.shape[1]
         logits = nn.functional.pad(logits, (0, padding), value=-torch.inf) if padding else logits
@@ -243,7 +243,7 @@ def stream_mixture_top_k(
     excluded_ids: torch.LongTensor | None = None,
     candidate_ids: torch.LongTensor | None = None,
 ) -> tuple[torch.Tensor, torch.LongTensor]:
-    """As [`stream_top_k`] of a [`Mixture`]: what is new keeps the softmax's order, and the history is added to it."""
+    """As [`stream_top_k`] for a [`Mixture`]: the best new items by softmax, merged with the history items."""
     (states, weight, bias, _), share, shares, history_ids, ages = scores
     left_out = history_ids if excluded_ids is None else torch.cat([history_ids, excluded_ids], dim=1)
     values, item_ids, normalizer = _stream(scores.projection, k, left_out, candidate_ids)
@@ -257,14 +257,14 @@ def stream_mixture_top_k(
 
 
 def _first_of_each(item_ids: torch.LongTensor) -> torch.BoolTensor:
-    """Where in `(batch_size, num_events)` an item is the first of its row."""
+    """Mask `(batch_size, num_events)` of each item's first occurrence in its row."""
     items, order = item_ids.sort(dim=1, stable=True)
     first = nn.functional.pad(items[:, 1:] != items[:, :-1], (1, 0), value=True)[:, : items.shape[1]]
     return torch.zeros_like(first).scatter(1, order, first)
 
 
 def _places(ids: torch.LongTensor | None, chunks: range) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
-    """For each chunk of items that starts there the rows and the columns of those among `ids` `(batch_size, any)`."""
+    """For each chunk of items, the rows and the columns in it of the `ids` `(batch_size, any)` that it contains."""
     if ids is None:
         return None
     items, order = ids.flatten().sort()

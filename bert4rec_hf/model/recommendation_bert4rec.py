@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""What to recommend after a history: the same for one model and for several that vote."""
+"""Scoring and recommending from histories, shared by single models and ensembles."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,7 +18,7 @@ from .ranking_bert4rec import (
 )
 
 
-# Beyond so many items `recommend` never holds the scores of all of them.
+# Above this number of items `recommend` never holds all scores in memory.
 STREAM_FROM = 2**16
 
 
@@ -38,7 +38,7 @@ def gather_parameters(method: Callable) -> Callable:
 
 
 class RecommendationMixin:
-    """What every recommender does, by its `score`."""
+    """Recommending with `score`, for every recommender."""
 
     def score(
         self,
@@ -78,7 +78,7 @@ class RecommendationMixin:
         allow_fewer: bool = False,
     ) -> Bert4RecRecommendationOutput:
         """
-        Recommends the `k` best next items of each history. Items of the history may come again unless `exclude_seen`.
+        Recommends the `k` best next items of each history. Items of the history are allowed unless `exclude_seen`.
 
         Args:
             input_ids, attention_mask, user_features:
@@ -92,7 +92,7 @@ class RecommendationMixin:
             exclude_ids (`torch.LongTensor` of shape `(num_ids,)` or `(batch_size, num_ids)`, *optional*):
                 Leave out these items. PAD is ignored.
             allow_fewer (`bool`, *optional*, defaults to `False`):
-                Where fewer than `k` items can be recommended, end a list with PAD, of score `-inf`.
+                Where fewer than `k` items can be recommended, pad the list with PAD, of score `-inf`.
 
         Raises:
             `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended, or for ids that the
@@ -110,7 +110,7 @@ class RecommendationMixin:
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
     ) -> tuple[torch.Tensor, Callable]:
-        """The `scores` of [`rank_items`], and the top-k that takes them."""
+        """The `scores` and the `top_k` of [`rank_items`]."""
         return self.score(input_ids, attention_mask, user_features), dense_top_k
 
     def check_inputs(
@@ -121,7 +121,7 @@ class RecommendationMixin:
         candidate_ids: torch.LongTensor | None = None,
         exclude_ids: torch.LongTensor | None = None,
     ):
-        """Raises `ValueError` for what [`~RecommendationMixin.recommend`] cannot take; a GPU would end the process."""
+        """Raises `ValueError` for invalid inputs of [`~RecommendationMixin.recommend`]: a GPU ends the process."""
         _check_ids("input_ids", input_ids, (2,), self.config.vocab_size)
         if not len(input_ids):
             raise ValueError("input_ids has no rows; there is nobody to recommend to.")
@@ -146,7 +146,7 @@ class RecommendationMixin:
                 _check_ids(f"user feature {feature['name']!r}", values, (1,), feature["num_values"])
 
     def seen_items(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.LongTensor:
-        """`input_ids` with PAD where `attention_mask` says that there is nothing."""
+        """`input_ids` with PAD where `attention_mask` is 0."""
         input_ids = input_ids.long()
         if attention_mask is None:
             return input_ids
@@ -154,7 +154,7 @@ class RecommendationMixin:
 
 
 class NextItemMixin(RecommendationMixin):
-    """Recommending by the state of one model where the next item is predicted."""
+    """Recommending by one model's hidden state at the next item."""
 
     @torch.no_grad()
     @gather_parameters
@@ -168,12 +168,12 @@ class NextItemMixin(RecommendationMixin):
 
     def log_probabilities(self, hidden_states: torch.Tensor, *history: torch.LongTensor) -> torch.Tensor:
         """
-        States `(num_states, hidden_size)`, with a repeat prior also the history that it sees there, to
+        States `(num_states, hidden_size)`, and with a repeat prior the history at each state, to
         log-probabilities `(num_states, vocab_size)`; see `score`.
         """
         logits = self.project(hidden_states)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        for special_id in self.special_ids:  # a list of them would have to be sent to the device
+        for special_id in self.special_ids:  # indexing by a list would copy it to the device
             logits[:, special_id] = -torch.inf
         log_probs = logits.log_softmax(-1)
         return self.repeat_prior.mix(log_probs, hidden_states, *history) if history else log_probs
@@ -185,8 +185,8 @@ class NextItemMixin(RecommendationMixin):
         user_features: torch.LongTensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """
-        What [`~Bert4RecForMaskedLM.log_probabilities`] takes: the encoder's states `(batch_size, hidden_size)` where
-        what comes next is predicted, and what a repeat prior sees there: the whole history.
+        The arguments of [`~Bert4RecForMaskedLM.log_probabilities`]: the encoder's states `(batch_size, hidden_size)`
+        at the next item and, with a repeat prior, the whole history.
         """
         history = ()
         item_ids = self.seen_items(input_ids, attention_mask)
@@ -201,8 +201,8 @@ class NextItemMixin(RecommendationMixin):
         self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None
     ) -> tuple[torch.LongTensor, torch.Tensor, torch.LongTensor]:
         """
-        The newest items of histories padded on either side, with the MASK after them and moved to the right. If the
-        model is causal, the MASK is before those that are known from their start, and all are moved to the left.
+        The newest items of histories padded on either side, followed by MASK and aligned right. If the model is
+        causal, they are aligned left, and MASK stands before histories that are not truncated.
 
         Returns:
             Token ids and attention mask, `(batch_size, width)`, and the last column of each row, `(batch_size, 1)`.
@@ -216,7 +216,7 @@ class NextItemMixin(RecommendationMixin):
             last = input_ids.new_full((len(input_ids), 1), width - 1)
             newest = last - 1
         columns = newest - positions_from_the_newest(attention_mask)
-        # Padding and what is too old go to one column more, which is cut off.
+        # Padding and items that are too old go to an extra column, which is cut off.
         columns = torch.where(attention_mask.bool() & (columns >= 0), columns, width)
         masked = input_ids.new_full((len(input_ids), width + 1), self.config.pad_token_id)
         masked[:, 0 if self.config.is_causal else width - 1] = self.config.mask_token_id
@@ -240,7 +240,7 @@ class NextItemMixin(RecommendationMixin):
 
 
 def _check_ids(name: str, ids: torch.Tensor, dimensions: tuple[int, ...], end: int | None = None):
-    """Raises `ValueError` for what is no tensor of ids below `end`."""
+    """Raises `ValueError` unless `ids` is an integer tensor of ids below `end`."""
     if not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int64, torch.int32) or ids.ndim not in dimensions:
         what = f"{ids.ndim}-d {ids.dtype}" if isinstance(ids, torch.Tensor) else type(ids).__name__
         shapes = " or ".join(f"{number}-d" for number in dimensions)

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""The vocabulary of BERT4Rec: what an item and a feature value is; checked, normalised, grown and merged."""
+"""The vocabulary of BERT4Rec, items and feature values: checking, normalising, extending and merging."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ NUM_SPECIAL_TOKENS = 3  # PAD, MASK, UNK
 
 def normalize_value(value) -> str:
     """
-    A feature value as its vocabulary holds it: one Unicode form, no white space ("노래 율동" is "노래율동"), whole
-    numbers without ".0"; "" for what means "missing".
+    A feature value as stored in the vocabulary: Unicode NFC, no white space ("노래 율동" is "노래율동"), whole
+    numbers without ".0"; "" for a missing value.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -25,7 +25,7 @@ def normalize_value(value) -> str:
 
 
 def _add_values(values: list[str], rows: list) -> tuple[list[str], list[list[int]]]:
-    """`values` with those of `rows` that are new after them, and the distinct value ids of each row."""
+    """`values` with the new values of `rows` appended, and the distinct value ids of each row."""
     ids = {value: i for i, value in enumerate(values, start=1)}
     rows = [row if isinstance(row, Iterable) and not isinstance(row, str) else [row] for row in rows]
     rows = [dict.fromkeys(filter(None, map(normalize_value, row))) for row in rows]
@@ -34,7 +34,7 @@ def _add_values(values: list[str], rows: list) -> tuple[list[str], list[list[int
 
 
 def check_vocabulary(vocabulary: dict):
-    """Raises `ValueError` for what is no vocabulary: the file may hold anything, and a wrong id would go unnoticed."""
+    """Raises `ValueError` for an invalid vocabulary: otherwise a wrong id in the file would go unnoticed."""
 
     def check(holds: bool, what: str):
         if not holds:
@@ -89,7 +89,7 @@ def check_vocabulary(vocabulary: dict):
     try:
         "".join(chain.from_iterable(texts)).encode()
     except UnicodeEncodeError:
-        check(False, "it holds half a character (a lone surrogate), which no file can")
+        check(False, "it holds a lone surrogate (half a character), which UTF-8 cannot encode")
 
 
 def raw_values(vocabulary: dict) -> dict:
@@ -118,7 +118,7 @@ def grow_vocabulary(
     [`Bert4RecProcessor.add_items`].
 
     Returns:
-        `tuple[dict, list]`: the new vocabulary, and the ids that are new; the old one stays as it is.
+        `tuple[dict, list]`: the new vocabulary, and the new ids; the old vocabulary is unchanged.
     """
     known = set(vocabulary["item_ids"])
     item_ids = [item.item() if isinstance(item, np.generic) else item for item in item_ids]
@@ -173,7 +173,7 @@ def feature_table(vocabulary: dict) -> np.ndarray:
 
 
 def merge_checkpoints(processors: dict) -> dict:
-    """The arguments of the processor that [`Bert4RecProcessor.merge`] makes of `processors`."""
+    """The arguments of the merged processor, see [`Bert4RecProcessor.merge`]."""
     (first_name, first), *others = processors.items()
     vocabulary, data = {**first.vocabulary}, {**(first.data or {})}
     features = {kind: _features_of(first.vocabulary, kind) for kind in ("item_features", "user_features")}
@@ -214,7 +214,7 @@ def merge_checkpoints(processors: dict) -> dict:
 
 
 def _features_of(vocabulary: dict, kind: str) -> dict[str, tuple[dict, list | None]]:
-    """By name the features of a kind, and the items' value ids."""
+    """The features of a kind and the items' value ids, by name."""
     features = vocabulary.get(kind, [])
     tables = vocabulary.get("item_feature_values", []) if kind == "item_features" else [None] * len(features)
     return {feature["name"]: (feature, table) for feature, table in zip(features, tables)}

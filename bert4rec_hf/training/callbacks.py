@@ -22,8 +22,8 @@ AVERAGE_NAME = "average.safetensors"
 
 class ResumeCallback(TrainerCallback):
     """
-    What a run needs to go on as if it had never stopped: collator and sampler hear which epoch it is, as their draws
-    are keyed by it, and early stopping goes on counting.
+    Makes a resumed run equal to an uninterrupted one: sets the epoch of collator and sampler, on which their draws
+    depend, and restores the counter of early stopping.
     """
 
     def __init__(self, trainer: Trainer):
@@ -43,8 +43,8 @@ class ResumeCallback(TrainerCallback):
 
 class TrimHeapCallback(TrainerCallback):
     """
-    Gives free memory back every `steps` steps: batches of ever new lengths leave gaps in the C library's heap, which
-    would grow with every epoch (on a CPU; by half in five epochs of MovieLens-1M). Where the library can.
+    Returns free memory to the system every `steps` steps, if the C library has malloc_trim: batches of varying lengths
+    fragment its heap, which would grow with every epoch (on a CPU; by half in five epochs of MovieLens-1M).
     """
 
     def __init__(self, steps: int = 10):
@@ -58,8 +58,8 @@ class TrimHeapCallback(TrainerCallback):
 
 class EMACallback(TrainerCallback):
     """
-    The exponential moving average of the weights along one run: what is validated, and what the model has in the end.
-    It goes with any [`Trainer`], which keeps the weights that train in its checkpoints, so that a run can go on.
+    The exponential moving average of the weights during a run, used for validation and as the final weights. It works
+    with any [`Trainer`]; checkpoints keep the raw training weights, so that a run can be resumed.
 
     Args:
         decay (`float`, *optional*, defaults to 0.999):
@@ -74,7 +74,7 @@ class EMACallback(TrainerCallback):
         torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + step) / (10 + step)))
 
     def _use_average(self, model: torch.nn.Module, use: bool = True):
-        """Gives the model the average, or the weights that train again."""
+        """Swaps in the average, or the raw training weights."""
         if use != self.is_swapped:
             for mine, its in zip(self.average.module.parameters(), model.parameters()):
                 mine.data, its.data = its.data, mine.data
@@ -82,7 +82,7 @@ class EMACallback(TrainerCallback):
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         self.average = AveragedModel(model, multi_avg_fn=self._blend)
-        # A checkpoint has the weights that train, whatever was evaluated before it is saved.
+        # A checkpoint has the raw training weights, even if the average was just evaluated.
         self.hook = model.register_state_dict_pre_hook(lambda model, prefix, keep: self._use_average(model, False))
         file = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}", AVERAGE_NAME)
         if state.global_step:
@@ -111,7 +111,7 @@ class EMACallback(TrainerCallback):
             self.save(folder)
 
     def save(self, checkpoint: str):
-        """Writes the average into a checkpoint; [`Bert4RecTrainer`] asks for it before the checkpoint is whole."""
+        """Writes the average into a checkpoint; [`Bert4RecTrainer`] calls it before the checkpoint is complete."""
         save_model(self.average.module, os.path.join(checkpoint, AVERAGE_NAME))
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
@@ -150,7 +150,7 @@ class StopOnSignalCallback(TrainerCallback):
             sys.exit(128 + self.signal)
 
     def _note(self, number: int, frame):
-        # torchrun passes on a Ctrl-C that the terminal has sent to everyone: that is one, not two.
+        # torchrun forwards a Ctrl-C that the terminal also sent to every process: it counts once.
         if number == signal.SIGINT and self.signal and time.monotonic() - self.since > 1:
             raise KeyboardInterrupt
         if not self.signal:
@@ -158,11 +158,11 @@ class StopOnSignalCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         self.agreed = self.signal
-        if args.world_size > 1:  # or one would hear of it a step before the others
+        if args.world_size > 1:  # or one process would stop a step before the others
             agreed = torch.tensor(self.signal, device=args.device)
             torch.distributed.all_reduce(agreed, torch.distributed.ReduceOp.MAX)
             self.agreed = int(agreed)
-        # What an epoch ends with, its validation say, belongs into its checkpoint.
+        # The last step of an epoch is saved after the validation at its end.
         is_last = state.epoch == int(state.epoch) or state.global_step >= state.max_steps
         if self.agreed and not is_last:
             control.should_save = True

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Checkpoints of a training: whole ones to resume from, and the folder that they lie in."""
+"""Training checkpoints: complete ones to resume from, and the folder they are saved in."""
 
 import hashlib
 import json
@@ -23,14 +23,14 @@ logger = logging.get_logger(__name__)
 
 
 MANIFEST_NAME = "manifest.json"
-SAVING_DIR = "checkpoint.part"  # where a checkpoint lies until it is whole
-# What a run goes on from besides the weights; other names begin so where a model is sharded or on several processes.
-# The state has the step, from which the sampler's position follows.
+SAVING_DIR = "checkpoint.part"  # a checkpoint is written here until it is complete
+# Prefixes of the files needed to resume, besides the weights (sharding and several processes add suffixes).
+# The trainer state has the step, which gives the position of the sampler.
 NEEDED = ("optimizer", "scheduler", "rng_state", "trainer_state.json")
 
 
 def write_manifest(checkpoint: str):
-    """Notes the size and the SHA-256 of each file of a checkpoint beside them, and waits until all are on the disk."""
+    """Writes a manifest with size and SHA-256 of each file into a checkpoint, and flushes all of them to disk."""
     files = {}
     for folder, _, names in os.walk(checkpoint):
         for name in names:
@@ -50,7 +50,7 @@ def _sha256(path: str) -> str:
 
 
 def checkpoint_problem(checkpoint: str) -> str | None:
-    """Why a run cannot go on from a checkpoint, or `None` if it is as [`Bert4RecTrainer`] saved it."""
+    """Why a run cannot resume from a checkpoint; `None` if it is unchanged since [`Bert4RecTrainer`] saved it."""
     path = os.path.join(checkpoint, MANIFEST_NAME)
     if not os.path.isfile(path):
         return f"{MANIFEST_NAME} is missing: it was cut short, or saved by another Trainer"
@@ -74,7 +74,7 @@ def checkpoint_problem(checkpoint: str) -> str | None:
 
 
 def checkpoints_of(save_dir: str) -> list[str]:
-    """The checkpoints of a folder, whole or not, by their steps."""
+    """The checkpoints of a folder, complete or not, sorted by step."""
     names = os.listdir(save_dir) if os.path.isdir(save_dir) else []
     steps = sorted(int(found[1]) for name in names if (found := re.fullmatch(r"checkpoint-(\d+)", name)))
     return [os.path.join(save_dir, f"checkpoint-{step}") for step in steps]
@@ -82,10 +82,10 @@ def checkpoints_of(save_dir: str) -> list[str]:
 
 def newest_whole_checkpoint(save_dir: str) -> str | None:
     """
-    The checkpoint of a folder to go on from, or `None` if it has none. Which are skipped, and why, is a warning.
+    The newest complete checkpoint of a folder, or `None` if it has none. Skipped ones are logged with the reason.
 
     Raises:
-        `DataError`: if there are checkpoints, and none is whole.
+        `DataError`: if there are checkpoints, but none is complete.
     """
     reason = None
     for checkpoint in reversed(checkpoints_of(save_dir)):
@@ -101,7 +101,7 @@ def newest_whole_checkpoint(save_dir: str) -> str | None:
     return None
 
 
-# What a training leaves in its folder
+# What a training run writes into its folder
 RUN_FILES = [*CHECKPOINT_FILES, USERS_FILE]
 
 
@@ -118,15 +118,15 @@ def check_save_dir(
     config: Bert4RecConfig | None = None,
 ) -> str | None:
     """
-    The newest whole checkpoint of a folder to go on from, or `None` to start. Which is skipped, and why, is a warning.
+    The newest complete checkpoint to resume from, or `None` to start anew. Skipped ones are logged with the reason.
 
     Raises:
-        `DataError`: if the folder holds something that would be overwritten, checkpoints of which none is whole, or a
-        run that differs in its vocabulary, its split, how the data is read, or its model.
+        `DataError`: if the folder holds something that would be overwritten, no complete checkpoint among several, or
+        a run with another vocabulary, split, data settings or model.
     """
     check_report_dir(save_dir)
     names = sorted(os.listdir(save_dir)) if os.path.isdir(save_dir) else []
-    # What a run wrote that was cut short in its first save is nobody's loss.
+    # A run interrupted in its first save leaves only these two, which may be overwritten.
     there = [name for name in names if name not in (LOCK_NAME, SAVING_DIR)]
     if not there:
         return None
@@ -155,14 +155,14 @@ def check_save_dir(
 
 def clear_save_dir(save_dir: str, only_check: bool = False):
     """
-    Removes what a training left in a folder.
+    Removes the files of a training run from a folder.
 
     Args:
         only_check (`bool`, *optional*, defaults to `False`):
-            Remove nothing, but see that it could be.
+            Remove nothing, only check that it is possible.
 
     Raises:
-        `DataError`: if there is something that no training writes, or no sign of a training; nothing is removed then.
+        `DataError`: if there are files that no training writes, or no training run; nothing is removed then.
     """
     check_report_dir(save_dir)
     names = set(os.listdir(save_dir) if os.path.isdir(save_dir) else []) - {LOCK_NAME}

@@ -13,20 +13,20 @@ from ..model.processing_bert4rec import Bert4RecProcessor
 
 class Teacher:
     """
-    What a [`Bert4RecTrainer`] lets its model learn from besides the labels: an ensemble's distribution over its best
-    items at each label (https://huggingface.co/papers/1503.02531).
+    Teacher of a [`Bert4RecTrainer`]'s model, besides the labels: a distribution over the teacher's most likely items
+    at each label (https://huggingface.co/papers/1503.02531).
 
     Args:
-        model ([`Bert4RecForMaskedLM`] or [`Bert4RecEnsembleForMaskedLM`]): the teacher; it does not change.
-        processor, student_processor ([`Bert4RecProcessor`]): its own, and that of the batches.
+        model ([`Bert4RecForMaskedLM`] or [`Bert4RecEnsembleForMaskedLM`]): the teacher; it is not trained.
+        processor, student_processor ([`Bert4RecProcessor`]): the teacher's, and the student's.
         max_length (`int`): positions of the longest row of a batch.
-        weight (`float`, *optional*, defaults to 0.5): its share in the loss, from 0 to 1.
-        temperature (`float`, *optional*, defaults to 1.0): above 1 the items that it deems less likely count more.
-        num_items (`int`, *optional*, defaults to 100): how many items it speaks of.
+        weight (`float`, *optional*, defaults to 0.5): the teacher's weight in the loss, from 0 to 1.
+        temperature (`float`, *optional*, defaults to 1.0): softmax temperature; above 1, less likely items count more.
+        num_items (`int`, *optional*, defaults to 100): number of most likely items per label.
 
     Raises:
-        `DataError`: if it does not go with the student: other items, another split, a user feature the student has
-        not, or fewer positions.
+        `DataError`: if it does not fit the student: other items, another split, a user feature that the student
+        lacks, or fewer positions.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Teacher:
 
         Args:
             inputs (`dict[str, torch.Tensor]`): a batch, with its labels.
-            states (`torch.Tensor` of shape `(num_labels, hidden_size)`): the student's, as they leave its head.
+            states (`torch.Tensor` of shape `(num_labels, hidden_size)`): the student's, after its head.
             loss (`torch.Tensor`): the student's loss for the labels alone.
-            num_items_in_batch (`int`, *optional*): what the sum is divided by; the number of labels by default.
+            num_items_in_batch (`int`, *optional*): divisor of the sum; the number of labels by default.
         """
         item_ids, probs = self.distribution(inputs)
         _, _, labels = select_targets(inputs["labels"], inputs.get("target_positions"))
@@ -82,15 +82,15 @@ class Teacher:
         if student.config.loss != "cross_entropy" or self.temperature != 1:
             scaled = states / self.temperature, labels, weight, bias / self.temperature
             loss = linear_cross_entropy(*scaled).float() / num
-        # The cross entropy with a distribution is that with the label and its logit's lead over the mean logit, which
-        # is the logit of the mean embedding: no embedding of each item at each label.
+        # The soft cross entropy is that of the label plus the label's logit minus the mean logit, which is the logit
+        # of the mean embedding: this needs no embedding per item and label.
         probs = probs.to(weight.dtype)
         mean = torch.nn.functional.embedding_bag(item_ids, weight, mode="sum", per_sample_weights=probs)
         lead = (states * (weight[labels] - mean)).sum() + (bias[labels] - (bias[item_ids] * probs).sum(1)).sum()
         return self.temperature**2 * (loss + lead.float() / self.temperature / num)
 
     def distribution(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.LongTensor, torch.FloatTensor]:
-        """What the teacher makes of a batch of the student: see `label_distribution` of the ensemble."""
+        """The teacher's distribution for a batch of the student: see `label_distribution` of the ensemble."""
         user_features = inputs.get("user_features")
         return self.model.label_distribution(
             inputs["input_ids"],

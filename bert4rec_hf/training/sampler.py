@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""The order in which rows train."""
+"""The order of the training rows."""
 
 import numpy as np
 from torch.utils.data import Sampler

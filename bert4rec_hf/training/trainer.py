@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""What `transformers.Trainer` lacks for recommenders: top-k metrics, batches of similar length, whole checkpoints."""
+"""`transformers.Trainer` for recommenders: top-k metrics, batches of similar length, complete checkpoints."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ def _are_causal(model: torch.nn.Module) -> set[bool]:
 
 
 def _is_aside(folder: str) -> bool:
-    """Whether a folder is a checkpoint's that is not whole yet."""
+    """Whether a folder is a checkpoint that is not complete yet."""
     return os.path.basename(os.path.dirname(folder)) == SAVING_DIR
 
 
@@ -65,33 +65,33 @@ def _warn_of_failure(job: Future):
 
 class Bert4RecTrainer(Trainer):
     """
-    [`Trainer`] for [`Bert4RecForMaskedLM`]: trains with rows of similar length together, evaluates by a
+    [`Trainer`] for [`Bert4RecForMaskedLM`]: batches rows of similar length, evaluates with a
     [`RankingEvaluator`], and saves and pushes the whole recommender with its model card, and no pickle.
 
     Args:
         args ([`Bert4RecTrainingArguments`] or `TrainingArguments`, *optional*):
             How it trains. `remove_unused_columns` becomes `False`: the collators choose their columns.
         data_collator (`Callable`, *optional*):
-            What makes training batches; by default a [`DataCollatorForItemMasking`] of the processor.
+            Makes the training batches; by default a [`DataCollatorForItemMasking`] of the processor.
         processing_class ([`Bert4RecProcessor`]):
             The model's processor; saved with it.
         eval_dataset (*optional*):
-            Where its rows have `relevant`, as those of [`encode_evaluation`], they are ranked, and the metrics are
-            those of `metrics/ranking` and what `compute_metrics` makes of the lists and the targets, padded with -1.
-            Other histories are masked as in training, and give a loss.
+            Rows with `relevant`, as from [`encode_evaluation`], are ranked; the metrics are those of
+            `metrics/ranking` and of `compute_metrics`, called with the lists and the targets, padded with -1.
+            Other rows are masked as in training, and give a loss.
         k (`Sequence[int]`, *optional*):
             Lengths of the ranked lists; by default those of `args`, or 10.
         exclude_seen (`bool`, *optional*):
             Evaluate without the items of a user's history; by default as `args` say.
         teacher ([`Teacher`], *optional*):
-            What the model learns from besides the labels.
+            Teacher for distillation.
 
     The data sets may be of `datasets` or torch, or lists of dicts. `predict` gives the lists of token ids
     `(num_users, max(k))` for any histories. The card has the results of `trainer.evaluation`, the `report` of
     [`evaluate`], or else those of the last evaluation while training. The other arguments are those of [`Trainer`].
 
     Raises:
-        `DataError`: if there is no processor, or model, batches and teacher do not go together.
+        `DataError`: if there is no processor, or model, collator and teacher do not fit together.
         `FloatingPointError`: in `train`, at the step in which the loss or the weights are no longer finite; the last
         checkpoint stays.
     """
@@ -145,7 +145,7 @@ class Bert4RecTrainer(Trainer):
         longest = getattr(self.data_collator, "max_length", self.model.config.max_position_embeddings)
         lengths = np.minimum(history_lengths(train_dataset), longest)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        # The rows of a step are alike, whichever process gets them: none waits for another.
+        # The rows of a step have similar lengths on all processes, so that none waits for another.
         self.train_sampler = SimilarLengthSampler(lengths, self.args.train_batch_size * self.args.world_size, seed)
         return self.train_sampler
 
@@ -158,7 +158,7 @@ class Bert4RecTrainer(Trainer):
             loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         finally:
             hook.remove()
-        # Several processes average their gradients, for which Trainer makes up in the loss of the labels.
+        # Several processes average their gradients; Trainer compensates for this in the loss of the labels.
         is_scaled = num_items_in_batch is not None and self.args.average_tokens_across_devices
         scale = self.accelerator.num_processes if is_scaled else 1
         soft_loss = self.teacher.soft_loss(student, inputs, left[0], loss / scale, num_items_in_batch)
@@ -193,7 +193,7 @@ class Bert4RecTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """[`Trainer.evaluation_loop`]; ranks for those who have items to find, and to predict."""
+        """[`Trainer.evaluation_loop`]; ranks if the rows have targets, and for `predict`."""
         rows = dataloader.dataset
         rows = rows.dataset if isinstance(rows, IterableDatasetShard) else rows
         row = next(iter(rows), {}) if isinstance(rows, IterableDataset) else rows[0] if len(rows) else {}
@@ -231,12 +231,12 @@ class Bert4RecTrainer(Trainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs) -> TrainOutput:
         """
-        [`Trainer.train`]; with `resume_from_checkpoint=True` from the newest checkpoint of `args.output_dir` that is
-        whole. Checkpoints of later steps than the one it goes on from are removed when the next one is saved.
+        [`Trainer.train`]; with `resume_from_checkpoint=True` from the newest complete checkpoint of
+        `args.output_dir`. Checkpoints later than the one resumed from are removed when the next one is saved.
 
         Raises:
-            `DataError`: if no checkpoint is whole, or the one that is named, and if there are checkpoints from which
-            the run does not go on.
+            `DataError`: if no checkpoint, or not the given one, is complete, and if there are checkpoints but the run
+            does not resume.
         """
         folder = self.args.output_dir
         self.accelerator.wait_for_everyone()
@@ -257,7 +257,7 @@ class Bert4RecTrainer(Trainer):
                     "batches and random states do not fit."
                 )
         if self.args.should_save:
-            shutil.rmtree(os.path.join(folder, SAVING_DIR), ignore_errors=True)  # what was cut short
+            shutil.rmtree(os.path.join(folder, SAVING_DIR), ignore_errors=True)  # an interrupted save
         try:
             output = super().train(resume_from_checkpoint, *args, **kwargs)
             self._check_weights()
@@ -265,10 +265,10 @@ class Bert4RecTrainer(Trainer):
         except (DataError, FloatingPointError):
             for callback in self.callback_handler.callbacks:
                 if getattr(callback, "training_bar", None) is not None:
-                    callback.training_bar.close()  # what is said next gets a line of its own
+                    callback.training_bar.close()  # the error message starts on a new line
             raise
 
-    # Trainer takes one step before it asks whether a run is over.
+    # Trainer takes one step before it checks whether training has ended.
     def _run_epoch(self, *args, **kwargs):
         is_over = self.state.global_step >= self.state.max_steps
         for callback in self.callback_handler.callbacks:
@@ -279,8 +279,8 @@ class Bert4RecTrainer(Trainer):
         else:
             super()._run_epoch(*args, **kwargs)
 
-    # Trainer writes a checkpoint file by file under its final name. Here it saves aside, and what is there gets its
-    # name when all of it is on the disk, its manifest too.
+    # Trainer writes a checkpoint file by file under its final name. Here it saves to a temporary folder,
+    # which is renamed when all files and the manifest are on disk.
     def _save_checkpoint(self, model, trial):
         run_dir, name = self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         checkpoint, aside = os.path.join(run_dir, name), os.path.join(run_dir, SAVING_DIR, name)
@@ -310,7 +310,7 @@ class Bert4RecTrainer(Trainer):
                 shutil.rmtree(os.path.dirname(aside), ignore_errors=True)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            # What is later is broken, or of a run that this one replaces.
+            # Later checkpoints are broken, or from a run that this one replaces.
             checkpoints = checkpoints_of(run_dir)
             for later in checkpoints[checkpoints.index(checkpoint) + 1 :]:
                 shutil.rmtree(later, ignore_errors=True)
@@ -387,7 +387,7 @@ class Bert4RecTrainer(Trainer):
         self.create_model_card(**kwargs)
         return self._push(commit_message, token, revision, blocking)
 
-    # Trainer's would push all that lies in the folder, pickles and the users' figures too.
+    # Trainer's version would push the whole folder, with pickles and per-user metrics.
     def _push_from_checkpoint(self, checkpoint_folder: str):
         is_last = self.args.hub_strategy == HubStrategy.END
         if not self.is_world_process_zero() or is_last or _is_aside(checkpoint_folder):

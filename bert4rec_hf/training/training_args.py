@@ -15,7 +15,7 @@ def _field(name: str, default=MISSING, help: str | None = None) -> field:
     return field(default=default, metadata={**original.metadata, **({"help": help} if help else {})})
 
 
-# The least that a number may be
+# Minimum values
 LEAST = {
     "num_train_epochs": 0,
     "per_device_train_batch_size": 1,
@@ -38,19 +38,19 @@ LEAST = {
 @dataclass
 class Bert4RecTrainingArguments(TrainingArguments):
     r"""
-    [`TrainingArguments`] for [`Bert4RecTrainer`]: other defaults, and what it has besides. `do_eval` validates while
+    [`TrainingArguments`] for [`Bert4RecTrainer`]: other defaults, and more arguments. `do_eval` validates while
     training (each `eval_steps`, or each epoch), saves as often, and keeps the checkpoint with the best NDCG at the
     first `k`; `save_steps` makes `save_strategy` `"steps"`.
 
     Args:
         k (`list[int]`, *optional*, defaults to `[10, 25]`):
-            Lengths of the ranked lists that the metrics look at.
+            Cutoffs of the ranking metrics.
         exclude_seen (`bool`, *optional*, defaults to `False`):
             Evaluate without the items of a user's history.
         ema_decay (`float`, *optional*, defaults to 0.0):
             Validate and keep the moving average of the weights, see [`EMACallback`]; 0 for none.
         early_stopping_patience (`int`, *optional*, defaults to 0):
-            Stop after so many validations without a better one; 0 for never.
+            Stop after this many validations without improvement; 0 for never.
 
     Raises:
         `DataError`: for a number out of range, or settings that exclude each other.
@@ -58,7 +58,7 @@ class Bert4RecTrainingArguments(TrainingArguments):
 
     _argument_group_name = "Training"
 
-    output_dir: str = _field("output_dir", help="Folder of the checkpoint; new or empty, unless a run goes on.")
+    output_dir: str = _field("output_dir", help="Folder of the checkpoint; new or empty, unless a run is resumed.")
     per_device_train_batch_size: int = _field("per_device_train_batch_size", 32)
     per_device_eval_batch_size: int = _field("per_device_eval_batch_size", 128)
     num_train_epochs: float = _field("num_train_epochs", 50.0)
@@ -82,7 +82,7 @@ class Bert4RecTrainingArguments(TrainingArguments):
     resume_from_checkpoint: str | None = field(
         default=None,
         metadata={
-            "help": "Go on from this checkpoint; without a value from the newest whole one of output_dir.",
+            "help": "Resume from this checkpoint; without a value, from the newest complete one of output_dir.",
             "nargs": "?",
             "const": "true",
         },
@@ -90,10 +90,10 @@ class Bert4RecTrainingArguments(TrainingArguments):
     k: list[int] = field(default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists in the metrics."})
     exclude_seen: bool = field(default=False, metadata={"help": "Evaluate without the items of the history."})
     ema_decay: float = field(
-        default=0.0, metadata={"help": "Keep the moving average of the weights, as 0.999; 0 for none."}
+        default=0.0, metadata={"help": "Decay of the moving average of the weights, such as 0.999; 0 for none."}
     )
     early_stopping_patience: int = field(
-        default=0, metadata={"help": "Stop after so many validations without a better one; 0 for never."}
+        default=0, metadata={"help": "Stop after this many validations without improvement; 0 for never."}
     )
 
     def __post_init__(self):

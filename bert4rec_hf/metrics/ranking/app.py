@@ -14,7 +14,7 @@ ranking = evaluate.load(str(Path(__file__).with_name("ranking.py")))
 def score(predictions: str, references: str, k: str) -> dict:
     try:
         return ranking.compute(predictions=json.loads(predictions), references=json.loads(references), k=json.loads(k))
-    except (ValueError, TypeError) as error:  # a gr.Error is shown to whoever typed it
+    except (ValueError, TypeError) as error:  # a gr.Error is shown to the user
         raise gr.Error(str(error)) from error
 
 
