@@ -77,19 +77,19 @@ def atomic_write(path: str) -> Iterator[str]:
         `DataError`: if it cannot be written.
     """
     path = os.path.normpath(path)
-    into = os.path.isdir(path)
-    part = os.path.join(path, ".part") if into else f"{path}.part"
+    is_directory = os.path.isdir(path)
+    part = os.path.join(path, ".part") if is_directory else f"{path}.part"
     with write_errors(path):
         try:
             _remove(part)
             yield part
             sync_all(part)
-            if into:
+            if is_directory:
                 for name in sorted(os.listdir(part)):
                     os.replace(os.path.join(part, name), os.path.join(path, name))
             else:
                 os.replace(part, path)
-            sync(path if into else os.path.dirname(path) or ".")
+            sync(path if is_directory else os.path.dirname(path) or ".")
         finally:
             _remove(part)
 
@@ -109,10 +109,10 @@ def directory_lock(folder: str) -> Iterator[None]:
     Raises:
         `DataError`: if another process has it.
     """
-    made, place = [], os.path.abspath(folder)
-    while not os.path.isdir(place):
-        made.append(place)
-        place = os.path.dirname(place)
+    created, parent = [], os.path.abspath(folder)
+    while not os.path.isdir(parent):
+        created.append(parent)
+        parent = os.path.dirname(parent)
     path = os.path.join(folder, LOCK_NAME)
     with write_errors(folder):
         os.makedirs(folder, exist_ok=True)
@@ -137,9 +137,9 @@ def directory_lock(folder: str) -> Iterator[None]:
             yield
         finally:
             os.remove(path)
-            for place in made:  # a refused run leaves no empty folders behind
-                if os.path.isdir(place) and not os.listdir(place):
-                    os.rmdir(place)
+            for parent in created:  # a refused run leaves no empty folders behind
+                if os.path.isdir(parent) and not os.listdir(parent):
+                    os.rmdir(parent)
 
 
 def check_output_file(path: str | None):

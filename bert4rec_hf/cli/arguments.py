@@ -92,7 +92,7 @@ class CommandParser(HfArgumentParser):
         message = re.sub(r"(--\w+)/--[\w-]+", r"\1", message)
         raise DataError(f"{message.rstrip('.')}; see --help.")
 
-    def named(self, args: Iterable[str]) -> list[str]:
+    def resolve_aliases(self, args: Iterable[str]) -> list[str]:
         """The arguments, with aliases and `-` in flags replaced by the names of fields."""
         found = []
         for arg in args:
@@ -115,17 +115,17 @@ class CommandParser(HfArgumentParser):
         """
         try:
             *parts, unknown = self.parse_args_into_dataclasses(
-                self.named(args), return_remaining_strings=True, look_for_args_file=False
+                self.resolve_aliases(args), return_remaining_strings=True, look_for_args_file=False
             )
         except StrictDataclassError:
             raise
         except (ValueError, TypeError, ImportError, RuntimeError) as error:  # TrainingArguments' own checks
             raise error if isinstance(error, DataError) else DataError(one_line(error)) from None
         if unknown and not rest:
-            raise DataError(self.advice(unknown[0]))
+            raise DataError(self.unknown_flag_message(unknown[0]))
         return (*parts, unknown) if rest else tuple(parts)
 
-    def advice(self, word: str) -> str:
+    def unknown_flag_message(self, word: str) -> str:
         """The error message for an unknown flag."""
         flag = word.partition("=")[0]
         if not flag.startswith("--"):
@@ -197,12 +197,12 @@ def parse_arguments(
     while args and args[0].endswith(SETTINGS_FILES) and not rest:
         file = args.pop(0)
         values = _read_values(file)
-        flags = parser.named(as_flags(values))
+        flags = parser.resolve_aliases(as_flags(values))
         for name in values:
-            if parser.named([f"--{name}"])[0] not in parser.flags:
-                raise DataError(f"{file}: {parser.advice(f'--{name}')}")
+            if parser.resolve_aliases([f"--{name}"])[0] not in parser.flags:
+                raise DataError(f"{file}: {parser.unknown_flag_message(f'--{name}')}")
         defaults += flags
-    args = defaults + parser.named(args)
+    args = defaults + parser.resolve_aliases(args)
     if checkpoint is not None:
         args = as_flags(_checkpoint_values(parser, checkpoint, args, merge)) + args
     return parser.parse(args, rest)
@@ -210,10 +210,10 @@ def parse_arguments(
 
 def _checkpoint_values(parser: CommandParser, flag: str, args: Sequence[str], merge: bool) -> dict:
     """The values for other flags from the checkpoint of a flag."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    checkpoint_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in (flag, "revision"):
-        first.add_argument(f"--{name}", nargs="*")
-    given = vars(first.parse_known_args(args)[0])
+        checkpoint_parser.add_argument(f"--{name}", nargs="*")
+    given = vars(checkpoint_parser.parse_known_args(args)[0])
     if not given[flag]:
         return {}
     names = given[flag] if merge else given[flag][:1]

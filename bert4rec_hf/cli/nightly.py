@@ -50,7 +50,7 @@ class NightlyArguments:
 
 def main(flags: list[str] | None = None):
     """The command. Exit code 1: the live model is kept."""
-    args, rest = parse_arguments(NightlyArguments, description=__doc__, args=flags, rest=True)
+    args, other_flags = parse_arguments(NightlyArguments, description=__doc__, args=flags, rest=True)
     target = {"repo_id": args.hub_model_id, "revision": None if args.hub_revision == "main" else args.hub_revision}
     if args.roll_back_to:
         folder = find_checkpoint(args.hub_model_id, args.roll_back_to)
@@ -61,26 +61,26 @@ def main(flags: list[str] | None = None):
     # 1. The live model, and the newest days
     sha = live_commit(args.hub_model_id, args.hub_revision)
     live = find_checkpoint(args.hub_model_id, sha) if sha else None
-    start = rest + (["--init_from", live] if live else [])
-    data_args = train.parse([*start, "--save_dir", args.save_dir])[0]
+    init_flags = other_flags + (["--init_from", live] if live else [])
+    data_args = train.parse([*init_flags, "--save_dir", args.save_dir])[0]
     interactions = read_interactions(data_args)
     last_day = np.datetime64(int(interactions.day.max()), "D")
     split = Split("temporal", str(last_day - args.test_days + 1))
     folder = os.path.join(args.save_dir, str(last_day))
 
     # 2. Continue training on the events before them
-    night = [*start, "--split", "temporal", "--cutoff", split.cutoff, "--save_dir", folder, "--resume"]
+    train_flags = [*init_flags, "--split", "temporal", "--cutoff", split.cutoff, "--save_dir", folder, "--resume"]
     if not os.path.exists(os.path.join(folder, "README.md")):  # the last file of a training
-        train.main(night)
+        train.main(train_flags)
     if live is None:
         commit = push_checkpoint(folder, **target, commit_message=f"Night of {last_day}: the first")
         return print(f"pushed to {commit.repo_url}, commit {commit.oid}; there was no live model to compare with")
 
     # 3. The same users, the same days, both models
-    parsed = train.parse(night)
+    parsed = train.parse(train_flags)
     training = parsed[train.ARGUMENTS.index(Bert4RecTrainingArguments)]
-    how = {"k": training.k, "exclude_seen": training.exclude_seen, "num_rounds": 0}
-    before = evaluate(*load_checkpoint(live), interactions, split, **how)
+    settings = {"k": training.k, "exclude_seen": training.exclude_seen, "num_rounds": 0}
+    before = evaluate(*load_checkpoint(live), interactions, split, **settings)
     (window,) = compare(before.users, read_users(folder), args.num_rounds)
     metric = f"ndcg@{training.k[0]}"
     figures = window["metrics"][metric]

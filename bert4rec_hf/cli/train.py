@@ -35,8 +35,8 @@ from .arguments import arguments_of, parse_arguments
 
 
 # Settings that come from the vocabulary are not flags.
-FROM_THE_DATA = ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "item_features", "user_features")
-ModelArguments = arguments_of(Bert4RecConfig, "Model", leave_out=(*FROM_THE_DATA, "vocabulary_hash"))
+VOCABULARY_SETTINGS = ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "item_features", "user_features")
+ModelArguments = arguments_of(Bert4RecConfig, "Model", leave_out=(*VOCABULARY_SETTINGS, "vocabulary_hash"))
 MaskingArguments = arguments_of(
     DataCollatorForItemMasking, "Masking", leave_out=("processor", "max_length", "mlm", "seed", "epoch")
 )
@@ -128,10 +128,10 @@ def train(
     if run.init_from:
         model, processor = load_and_grow(run.init_from, processor, run.revision)
     train_dataset = encode_training(interactions, processor, split)
-    held_out = {}
+    eval_datasets = {}
     for subset in ["validation"] * args.do_eval + ["test"] * (split.split != "none"):
-        held_out[subset] = encode_evaluation(interactions, processor, split, subset)
-        check_k(args.k, processor, held_out[subset], args.exclude_seen)
+        eval_datasets[subset] = encode_evaluation(interactions, processor, split, subset)
+        check_k(args.k, processor, eval_datasets[subset], args.exclude_seen)
     for window in windows or []:  # a window without rows fails now, not after training
         encode_evaluation(interactions, processor, split, window=window)
     if is_main_process:
@@ -160,8 +160,8 @@ def train(
     if run.teacher and config.repeat_prior:
         raise DataError("a model with --repeat_prior learns from no --teacher.")
     if run.teacher:
-        how = (config.max_position_embeddings, run.teacher_weight, run.temperature, run.teacher_items)
-        teacher = Teacher(*load_checkpoint(run.teacher), processor, *how)
+        teacher_settings = (config.max_position_embeddings, run.teacher_weight, run.temperature, run.teacher_items)
+        teacher = Teacher(*load_checkpoint(run.teacher), processor, *teacher_settings)
     stop_on_signal = StopOnSignalCallback()
     callbacks = [EMACallback(args.ema_decay)] if args.ema_decay else []
     callbacks.append(stop_on_signal)
@@ -179,7 +179,7 @@ def train(
             args,
             collator,
             train_dataset=train_dataset,
-            eval_dataset=held_out.get("validation"),
+            eval_dataset=eval_datasets.get("validation"),
             processing_class=processor,
             callbacks=callbacks,
             teacher=teacher,
@@ -200,7 +200,7 @@ def train(
 
     # 4. Analyse the data, evaluate against the baselines, write the card, and push
     write_data_report(args.output_dir, analyze(interactions, split, windows))
-    if "test" in held_out:
+    if "test" in eval_datasets:
         evaluation = evaluate(
             model,
             processor,

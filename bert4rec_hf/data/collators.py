@@ -67,15 +67,15 @@ def _join_masks(batch: dict, rows: np.ndarray, mask: int, padding: int) -> dict:
     """Keeps one MASK, the first, of those at the end of `rows` `(batch_size,)`; compacts labels with positions."""
     labelled, columns = batch["labels"] != -100, np.arange(batch["labels"].shape[1])
     first = labelled.argmax(1)[:, None]
-    behind = rows[:, None] & (columns > first)
+    after_mask = rows[:, None] & (columns > first)
     order = np.argsort(~labelled, axis=1, kind="stable")[:, : labelled.sum(1).max()]
     labels = np.take_along_axis(batch["labels"], order, axis=1)
     positions = np.where(rows[:, None], first, order)
-    attention_mask = np.where(behind, 0, batch["attention_mask"])
+    attention_mask = np.where(after_mask, 0, batch["attention_mask"])
     width = attention_mask.sum(1).max()
     input_ids = np.where(rows[:, None] & (columns == first), mask, batch["input_ids"])
     return {
-        "input_ids": np.where(behind, padding, input_ids)[:, :width],
+        "input_ids": np.where(after_mask, padding, input_ids)[:, :width],
         "attention_mask": attention_mask[:, :width],
         "labels": labels,
         "target_positions": np.where(labels == -100, 0, positions),
@@ -235,15 +235,15 @@ class DataCollatorForItemMasking:
             Four arrays `(batch_size,)`: whether only the last items are masked, how many items are skipped at the
             start, how many follow in the batch, and whether that is the one masked item of an empty history.
         """
-        for_last, for_empty, for_end, for_one = keyed_uniform(keys, 4, stream=0).T
-        only_last = for_last < self.last_item_probability
-        one = (for_one * total).astype(np.int64)
-        is_empty = (for_empty < self.empty_history_probability) & has_profile
+        last_draw, empty_draw, end_draw, item_draw = keyed_uniform(keys, 4, stream=0).T
+        only_last = last_draw < self.last_item_probability
+        one = (item_draw * total).astype(np.int64)
+        is_empty = (empty_draw < self.empty_history_probability) & has_profile
         is_empty &= flat[np.cumsum(total) - total + one] >= NUM_SPECIAL_TOKENS
         end = total
         if self.window == "random":
-            least = np.where(only_last & self.mlm, np.minimum(total, 2), np.minimum(total, self.max_length))
-            end = least + (for_end * (total - least + 1)).astype(np.int64)
+            min_end = np.where(only_last & self.mlm, np.minimum(total, 2), np.minimum(total, self.max_length))
+            end = min_end + (end_draw * (total - min_end + 1)).astype(np.int64)
         length = np.minimum(end, self.max_length)
         skipped, length = np.where(is_empty, one, end - length), np.where(is_empty, 1, length)
         return only_last, skipped, length, is_empty
@@ -257,19 +257,19 @@ class DataCollatorForItemMasking:
         is_target = is_item & ((uniform < self.mlm_probability) | (columns == lowest))
         last = np.where(is_item, columns, -1).max(1)
         length = (input_ids != self.processor.pad_token_id).sum(1)
-        max_number = np.clip(np.minimum(self.last_items, length - 1), 1, None)
-        number = 1 + (keyed_uniform(keys, 5, stream=0)[:, 4] * max_number).astype(np.int64)
-        is_last = is_item & (columns > (last - number)[:, None])
+        max_masked = np.clip(np.minimum(self.last_items, length - 1), 1, None)
+        num_masked = 1 + (keyed_uniform(keys, 5, stream=0)[:, 4] * max_masked).astype(np.int64)
+        is_last = is_item & (columns > (last - num_masked)[:, None])
         return np.where(only_last[:, None], is_last, is_target)
 
     def _replace(self, keys: np.ndarray, input_ids: np.ndarray, hidden: np.ndarray) -> np.ndarray:
         """`input_ids` `(batch_size, longest)` with hidden items replaced by MASK or a random item, or unchanged."""
         draw = keyed_uniform(keys, input_ids.shape[1], stream=2)
-        by_mask = hidden & (draw < self.mask_replace_prob)
-        by_random = hidden & ~by_mask & (draw < self.mask_replace_prob + self.random_replace_prob)
+        becomes_mask = hidden & (draw < self.mask_replace_prob)
+        becomes_random = hidden & ~becomes_mask & (draw < self.mask_replace_prob + self.random_replace_prob)
         items = keyed_uniform(keys, input_ids.shape[1], stream=3)
         items = NUM_SPECIAL_TOKENS + (items * (self.processor.vocab_size - NUM_SPECIAL_TOKENS)).astype(np.int64)
-        return np.where(by_mask, self.processor.mask_token_id, np.where(by_random, items, input_ids))
+        return np.where(becomes_mask, self.processor.mask_token_id, np.where(becomes_random, items, input_ids))
 
     def _keys(self, features: list[dict]) -> np.ndarray:
         if self.epoch < 0 or "row" not in features[0]:

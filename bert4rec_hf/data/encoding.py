@@ -31,9 +31,9 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
     log = split.apply(interactions)
     train, (keep_user, keep_item) = log.fitted_rows, log.core
     if interactions.arguments.min_events > 1:
-        few = f"fewer than {interactions.arguments.min_events} training events, left out"
-        interactions.counts[f"users with {few}"] = int((~keep_user).sum())
-        interactions.counts[f"items with {few}"] = int((~keep_item).sum())
+        reason = f"fewer than {interactions.arguments.min_events} training events, left out"
+        interactions.counts[f"users with {reason}"] = int((~keep_user).sum())
+        interactions.counts[f"items with {reason}"] = int((~keep_item).sum())
     items = np.unique(interactions.item[train])
     users = np.unique(interactions.user[train])
     vocabulary = {"item_ids": interactions.item_ids.take(pa.array(items)).to_pylist()}
@@ -69,7 +69,7 @@ def _fit_values(
     counts[f"spellings of {name} merged with another"] = len(spellings) - len(set(spellings))
     counts[f"values of {name} that are empty or unknown, taken as missing"] = int((np.array(texts) == "")[codes].sum())
     seen = np.bincount(codes[is_training], minlength=len(texts)) > 0
-    names = sorted({text for text, there in zip(texts, seen) if text and there})
+    names = sorted({text for text, is_seen in zip(texts, seen) if text and is_seen})
     ids = {text: i for i, text in enumerate(names, start=1)}
     return np.array([ids.get(text, 0) for text in texts], dtype=np.int32)[codes], names
 

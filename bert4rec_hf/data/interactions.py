@@ -125,8 +125,10 @@ class Interactions:
                 steps.setdefault(step.replace(name, "{}", 1) if name else step, []).append((name, count))
         lines = []
         for step, counts in steps.items():
-            of_each = ", ".join(f"{name} ({count:,})" for name, count in counts) if len(counts) > 1 else counts[0][0]
-            text = step.replace("{}", of_each, 1) if of_each else step
+            names_and_counts = (
+                ", ".join(f"{name} ({count:,})" for name, count in counts) if len(counts) > 1 else counts[0][0]
+            )
+            text = step.replace("{}", names_and_counts, 1) if names_and_counts else step
             lines.append((sum(count for _, count in counts), text))
         smallest = sorted(range(len(lines)), key=lambda number: lines[number][0])[: max(len(lines) - max_lines + 1, 0)]
         smallest = smallest if len(lines) > max_lines else []
@@ -237,34 +239,36 @@ def _add_item_tables(interactions: Interactions, items: Table | None, keywords: 
         if with_titles:
             source.check_flat(table, args.title_column, "a title")
             titles = table[args.title_column].cast(pa.string())
-            interactions.titles = _one_a_code(item, titles.combine_chunks(), len(item_ids))
+            interactions.titles = _first_value_per_code(item, titles.combine_chunks(), len(item_ids))
         if weighted:
             weight = read_numbers(source, table, args.keyword_value_column)
-            light = ~(weight >= args.keyword_min_value)
+            is_below_min = ~(weight >= args.keyword_min_value)
             step = f"with {args.keyword_value_column} below {args.keyword_min_value:g}, left out"
-            counts[f"rows of {source.role} {step}"] = int(light.sum())
-            item = np.where(light, -1, item)
+            counts[f"rows of {source.role} {step}"] = int(is_below_min.sum())
+            item = np.where(is_below_min, -1, item)
             heaviest_first = np.argsort(-weight, kind="stable")
             table, item = table.take(pa.array(heaviest_first)), item[heaviest_first]
         for name in features:
             values = table[name].combine_chunks()
             codes = item
             if pa.types.is_nested(values.type):
-                of = pa.types
+                types = pa.types
                 is_list = (
-                    of.is_list(values.type) or of.is_large_list(values.type) or of.is_fixed_size_list(values.type)
+                    types.is_list(values.type)
+                    or types.is_large_list(values.type)
+                    or types.is_fixed_size_list(values.type)
                 )
-                if not is_list or of.is_nested(values.type.value_type):
+                if not is_list or types.is_nested(values.type.value_type):
                     source.check_flat(table, name, "a value or a list of values")
                 values = values.cast(pa.list_(values.type.value_type))
                 codes, values = item[pc.list_parent_indices(values).to_numpy()], pc.list_flatten(values)
             elif not several_rows:
-                codes, values = np.arange(len(item_ids)), _one_a_code(item, values, len(item_ids))
+                codes, values = np.arange(len(item_ids)), _first_value_per_code(item, values, len(item_ids))
             pairs = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
             pairs = pairs[np.argsort(codes[pairs], kind="stable")]
             interactions.item_features[name] = codes[pairs], values.take(pa.array(pairs))
-            without = len(item_ids) - len(np.unique(codes[pairs]))
-            counts[f"items with events without {name}"] = without
+            num_missing = len(item_ids) - len(np.unique(codes[pairs]))
+            counts[f"items with events without {name}"] = num_missing
     counts["items with events that no item table knows"] = int((~in_tables).sum())
     for name in args.item_features:
         if name not in found:
@@ -278,12 +282,12 @@ def _add_profiles(interactions: Interactions, profiles: Table):
     ids, codes = read_ids(profiles, table, args.user_column, allow_null=True)
     ids = ids_as(ids, interactions.user_ids.type)
     counts[f"rows of {profiles.role} without an id"] = int((codes < 0).sum())
-    counts[f"rows of {profiles.role} beyond the first of a user, used for gaps"] = _more_rows(codes)
+    counts[f"rows of {profiles.role} beyond the first of a user, used for gaps"] = _count_extra_rows(codes)
     # Profiles without events are users too: they get recommendations from their profile.
     users = pc.unique(pa.concat_arrays([interactions.user_ids, ids])).drop_null()
     users = users.take(pc.sort_indices(users))
-    moved = pc.index_in(interactions.user_ids, users).to_numpy().astype(np.int32)
-    interactions.user, interactions.user_ids = moved[interactions.user], users
+    new_codes = pc.index_in(interactions.user_ids, users).to_numpy().astype(np.int32)
+    interactions.user, interactions.user_ids = new_codes[interactions.user], users
     user = np.append(pc.index_in(ids, users).fill_null(-1).to_numpy(), -1)[codes]
     has_profile = np.zeros(len(users), dtype=bool)
     has_profile[user[user >= 0]] = True
@@ -292,7 +296,7 @@ def _add_profiles(interactions: Interactions, profiles: Table):
     for name in args.user_features:
         if pa.types.is_nested(table[name].type):
             raise DataError(f"{profiles.name}: {name} holds lists; a profile has one value of a feature.")
-        interactions.user_features[name] = _one_a_code(user, table[name].combine_chunks(), len(users))
+        interactions.user_features[name] = _first_value_per_code(user, table[name].combine_chunks(), len(users))
 
 
 def _join(
@@ -302,18 +306,18 @@ def _join(
     ids, codes = read_ids(source, table, column, allow_null=True)
     counts[f"rows of {source.role} without an id"] = int((codes < 0).sum())
     if count_more_rows:
-        counts[f"rows of {source.role} beyond the first of an item, used for gaps"] = _more_rows(codes)
+        counts[f"rows of {source.role} beyond the first of an item, used for gaps"] = _count_extra_rows(codes)
     known_codes = pc.index_in(ids_as(ids, known.type), known).fill_null(-1).to_numpy().astype(np.int32)
     counts[f"items of {source.role} without events"] = int((known_codes < 0).sum())
     return np.append(known_codes, np.int32(-1))[codes]
 
 
-def _more_rows(codes: np.ndarray) -> int:
+def _count_extra_rows(codes: np.ndarray) -> int:
     known = codes[codes >= 0]
     return len(known) - len(np.unique(known))
 
 
-def _one_a_code(codes: np.ndarray, values: pa.Array, size: int) -> pa.Array:
+def _first_value_per_code(codes: np.ndarray, values: pa.Array, size: int) -> pa.Array:
     """The first non-null value of each code; tables may have several rows per item or profile."""
     rows = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
     known, first = np.unique(codes[rows], return_index=True)

@@ -145,9 +145,9 @@ def _check_sizes(
         "num_days": (num_days, 2),
         "seed": (seed, 0),
     }
-    for name, (size, least) in sizes.items():
-        if size < least:
-            raise ValueError(f"{name} must be at least {least}, but is {size}.")
+    for name, (size, minimum) in sizes.items():
+        if size < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, but is {size}.")
     try:
         first_day = datetime.date.fromisoformat(start)
         first_day + datetime.timedelta(days=num_days)

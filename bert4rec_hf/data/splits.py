@@ -66,17 +66,17 @@ class Split:
 
     def rows(self, interactions: Interactions) -> dict[str, np.ndarray]:
         """Masks over the log's rows, each `(num_rows,)`, disjoint: `train`, `validation`, `test`."""
-        nothing = np.zeros(len(interactions), dtype=bool)
-        rows = {"train": ~nothing, "validation": nothing, "test": nothing}
+        no_rows = np.zeros(len(interactions), dtype=bool)
+        rows = {"train": ~no_rows, "validation": no_rows, "test": no_rows}
         if self.split == "leave_one_out":
             events = np.bincount(interactions.user, minlength=len(interactions.user_ids))
-            newer = (np.cumsum(events)[interactions.user] - 1) - np.arange(len(interactions))
+            num_newer_events = (np.cumsum(events)[interactions.user] - 1) - np.arange(len(interactions))
             users = np.flatnonzero(events >= 3)
             number = min(self.validation_users or len(users), len(users))
             validates = np.zeros(len(events), dtype=bool)
             validates[users[np.arange(number) * len(users) // max(number, 1)]] = True
-            rows["test"] = (events >= 3)[interactions.user] & (newer == 0)
-            rows["validation"] = validates[interactions.user] & (newer == 1)
+            rows["test"] = (events >= 3)[interactions.user] & (num_newer_events == 0)
+            rows["validation"] = validates[interactions.user] & (num_newer_events == 1)
         elif self.split == "temporal":
             rows["test"] = interactions.day >= self.cutoff_day()
             rows["validation"] = ~rows["test"] & (interactions.day >= self.cutoff_day() - self.validation_days)

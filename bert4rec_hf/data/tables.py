@@ -286,8 +286,8 @@ def _parsed_times(source: Table, values: pa.ChunkedArray, column: str) -> pa.Chu
         except pa.ArrowInvalid:
             continue
     number, date = r"^-?[0-9]{1,18}(\.[0-9]*)?$", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+)?(Z|[-+][0-9:]+)?$"
-    usual = max((number, date), key=lambda way: pc.sum(pc.match_substring_regex(values, way)).as_py() or 0)
-    row = _first_mismatch(values, usual)
+    main_pattern = max((number, date), key=lambda way: pc.sum(pc.match_substring_regex(values, way)).as_py() or 0)
+    row = _first_mismatch(values, main_pattern)
     raise DataError(f"{source.place(row)}: {column} is {values[row].as_py()!r}, not a number such as 20220427155668.")
 
 
@@ -297,17 +297,18 @@ def _days(source: Table, time: np.ndarray, column: str, counts: dict) -> np.ndar
     nanoseconds since then. The median decides which. The clock time may be invalid (seconds up to 99), only the date
     is used.
     """
-    usual = int(np.partition(time, len(time) // 2)[len(time) // 2])  # the median, exact
+    median_time = int(np.partition(time, len(time) // 2)[len(time) // 2])  # the median, exact
     dates = [(19000101 * unit, 21010000 * unit, unit) for unit in (10**6, 10**4, 1)]
     clocks = [(-(10**11), 10**11, 86400), *((10 ** (n + 8), 10 ** (n + 11), 86400 * 10**n) for n in (3, 6, 9))]
     low, high, unit = next(
-        (scale for scale in (*dates, *clocks) if scale[0] <= usual < scale[1]), (-(2**63), 2**63 - 1, 86400 * 10**9)
+        (scale for scale in (*dates, *clocks) if scale[0] <= median_time < scale[1]),
+        (-(2**63), 2**63 - 1, 86400 * 10**9),
     )
-    strange = (time < low) | (time >= high)
-    if strange.any():
-        row = int(np.argmax(strange))
+    out_of_range = (time < low) | (time >= high)
+    if out_of_range.any():
+        row = int(np.argmax(out_of_range))
         raise DataError(
-            f"{source.place(row)}: {column} is {time[row]}, not written like most of the column ({usual})."
+            f"{source.place(row)}: {column} is {time[row]}, not written like most of the column ({median_time})."
         )
     if (low, high, unit) not in dates:
         return (time // unit).astype(np.int32)

@@ -37,9 +37,9 @@ def analyze(interactions: Interactions, split: Split, windows: Sequence[Window] 
           vocabulary that the training rows give) and of `"users_without_history"`.
     """
     user, item, day = interactions.user, interactions.item, interactions.day
-    of_user = np.bincount(user)[np.unique(user)]
-    of_item = np.bincount(item)[np.unique(item)]
-    popular = np.sort(of_item)[::-1]
+    events_per_user = np.bincount(user)[np.unique(user)]
+    events_per_item = np.bincount(item)[np.unique(item)]
+    popular = np.sort(events_per_item)[::-1]
     pairs = user * np.int64(len(interactions.item_ids)) + item
     is_repeat = np.ones(len(pairs), dtype=bool)
     is_repeat[np.unique(pairs, return_index=True)[1]] = False  # rows are in order of user and time
@@ -47,12 +47,14 @@ def analyze(interactions: Interactions, split: Split, windows: Sequence[Window] 
     same_user = user[starts[1:]] == user[starts[:-1]]
     return {
         "events": len(user),
-        "users": len(of_user),
-        "items": len(of_item),
+        "users": len(events_per_user),
+        "items": len(events_per_item),
         "first_day": str(np.datetime64(int(day.min()), "D")),
         "last_day": str(np.datetime64(int(day.max()), "D")),
-        "events_per_user": _distribution(of_user) | {"gini": float(coverage_and_gini(of_user.astype(float))[1])},
-        "events_per_item": _distribution(of_item) | {"gini": float(coverage_and_gini(of_item.astype(float))[1])},
+        "events_per_user": _distribution(events_per_user)
+        | {"gini": float(coverage_and_gini(events_per_user.astype(float))[1])},
+        "events_per_item": _distribution(events_per_item)
+        | {"gini": float(coverage_and_gini(events_per_item.astype(float))[1])},
         "top_items": {
             f"{share:.0%}": float(popular[: math.ceil(share * len(popular))].sum() / len(user))
             for share in (0.01, 0.1)
@@ -82,31 +84,31 @@ def _months(interactions: Interactions, is_repeat: np.ndarray) -> list[dict]:
     np.minimum.at(first_of_item, item, month)
     first_of_user = np.full(len(interactions.user_ids), month.max())
     np.minimum.at(first_of_user, user, month)
-    months, before = [], None
+    months, previous_counts = [], None
     order = np.argsort(month, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(month[order])) + 1):
-        now = month[rows[0]]
+        month_number = month[rows[0]]
         counts = np.bincount(item[rows], minlength=len(interactions.item_ids))
         users = np.unique(user[rows])
         figures = {
-            "month": str(np.datetime64(int(now), "M")),
+            "month": str(np.datetime64(int(month_number), "M")),
             "events": len(rows),
             "users": len(users),
             "items": int((counts > 0).sum()),
             "repeat_share": float(is_repeat[rows].mean()),
         }
-        if before is not None:
-            top, top_before = (np.argsort(-c, kind="stable")[:25] for c in (counts, before))
+        if previous_counts is not None:
+            top, top_before = (np.argsort(-c, kind="stable")[:25] for c in (counts, previous_counts))
             figures |= {
-                "new_items": float((first_of_item[counts > 0] == now).mean()),
-                "gone_items": float((counts[before > 0] == 0).mean()),
-                "events_on_new_items": float((first_of_item[item[rows]] == now).mean()),
-                "new_users": float((first_of_user[users] == now).mean()),
+                "new_items": float((first_of_item[counts > 0] == month_number).mean()),
+                "gone_items": float((counts[previous_counts > 0] == 0).mean()),
+                "events_on_new_items": float((first_of_item[item[rows]] == month_number).mean()),
+                "new_users": float((first_of_user[users] == month_number).mean()),
                 "top_overlap": float(np.isin(top_before, top).mean()),
-                "drift": _divergence(counts / counts.sum(), before / before.sum()),
+                "drift": _divergence(counts / counts.sum(), previous_counts / previous_counts.sum()),
             }
         months.append(figures)
-        before = counts
+        previous_counts = counts
     return months
 
 
@@ -129,12 +131,12 @@ def _targets(interactions: Interactions, split: Split, windows: Sequence[Window]
     seen = np.sort(pairs[history])
     results = []
     for window in windows or [None]:
-        wanted = np.unique(pairs[targets & window.rows(interactions) if window else targets])
-        users = np.unique(wanted // size)
-        repeats = np.append(seen, -1)[np.searchsorted(seen, wanted)] == wanted
-        shares = (repeats, ~known[wanted % size], ~np.isin(users, interactions.user[history]))
+        target_pairs = np.unique(pairs[targets & window.rows(interactions) if window else targets])
+        users = np.unique(target_pairs // size)
+        repeats = np.append(seen, -1)[np.searchsorted(seen, target_pairs)] == target_pairs
+        shares = (repeats, ~known[target_pairs % size], ~np.isin(users, interactions.user[history]))
         names = ("repeats", "unknown_items", "users_without_history")
         shares = {name: float(share.mean()) if len(share) else None for name, share in zip(names, shares)}
         name = window.name if window else "test"
-        results.append({"name": name, "targets": len(wanted), "users": len(users), **shares})
+        results.append({"name": name, "targets": len(target_pairs), "users": len(users), **shares})
     return results

@@ -51,12 +51,18 @@ def own_frequency(counts: np.ndarray, ties_by_popularity: bool = False) -> Calla
     The user's most frequent items, ties to the lower id or to the greater of `counts`; then the items with the
     greatest `counts`.
     """
-    fill = by_popularity(counts)
-    tie_break = fill if ties_by_popularity else 1 - torch.arange(len(fill), dtype=torch.float64) / len(fill)
+    popularity_scores = by_popularity(counts)
+    tie_break = (
+        popularity_scores
+        if ties_by_popularity
+        else 1 - torch.arange(len(popularity_scores), dtype=torch.float64) / len(popularity_scores)
+    )
 
     def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False):
-        own = fill.new_zeros(len(input_ids), len(fill)).scatter_add_(1, input_ids, fill.new_ones(input_ids.shape))
-        scores = torch.where(own > 0, own + tie_break, fill)
+        own = popularity_scores.new_zeros(len(input_ids), len(popularity_scores)).scatter_add_(
+            1, input_ids, popularity_scores.new_ones(input_ids.shape)
+        )
+        scores = torch.where(own > 0, own + tie_break, popularity_scores)
         scores[:, :NUM_SPECIAL_TOKENS] = -torch.inf
         return rank_items(scores, input_ids, k, exclude_seen)
 
@@ -68,13 +74,13 @@ def markov(interactions: Interactions, processor: Bert4RecProcessor, rows: np.nd
     First-order Markov chain: the items that most often followed the user's last item in `rows` (a mask of the log);
     then the items with the greatest `counts`.
     """
-    fill = by_popularity(counts)
+    popularity_scores = by_popularity(counts)
     users = interactions.user[rows]
     tokens = token_ids(interactions, processor)[interactions.item[rows]].astype(np.int64)
     follows = (users[1:] == users[:-1]) & (tokens[1:] >= 0) & (tokens[:-1] >= 0)
-    pairs, times = np.unique((tokens[:-1] * len(fill) + tokens[1:])[follows], return_counts=True)
-    starts = torch.from_numpy(np.searchsorted(pairs, np.arange(len(fill) + 1) * len(fill)))
-    following, times = torch.from_numpy(pairs % len(fill)), torch.from_numpy(times).double()
+    pairs, times = np.unique((tokens[:-1] * len(popularity_scores) + tokens[1:])[follows], return_counts=True)
+    starts = torch.from_numpy(np.searchsorted(pairs, np.arange(len(popularity_scores) + 1) * len(popularity_scores)))
+    following, times = torch.from_numpy(pairs % len(popularity_scores)), torch.from_numpy(times).double()
 
     def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False):
         attention_mask = input_ids != processor.pad_token_id if attention_mask is None else attention_mask
@@ -82,10 +88,10 @@ def markov(interactions: Interactions, processor: Bert4RecProcessor, rows: np.nd
         places = (attention_mask * torch.arange(input_ids.shape[1])).argmax(1, keepdim=True)
         last = input_ids.gather(1, places)[:, 0]  # PAD where there is no history
         sizes = starts[last + 1] - starts[last]
-        of_row = torch.repeat_interleave(torch.arange(len(last)), sizes)
-        of_pair = torch.arange(len(of_row)) - (sizes.cumsum(0) - sizes - starts[last])[of_row]
-        scores = fill.repeat(len(last), 1)
-        scores[of_row, following[of_pair]] += times[of_pair]
+        row_index = torch.repeat_interleave(torch.arange(len(last)), sizes)
+        pair_index = torch.arange(len(row_index)) - (sizes.cumsum(0) - sizes - starts[last])[row_index]
+        scores = popularity_scores.repeat(len(last), 1)
+        scores[row_index, following[pair_index]] += times[pair_index]
         return rank_items(scores, input_ids, k, exclude_seen)
 
     return recommend

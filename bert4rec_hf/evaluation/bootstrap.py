@@ -27,13 +27,13 @@ def resampled_means(values: np.ndarray, num_rounds: int = 1000, seed: int = 0) -
     The means of the columns of `values` `(num_users, num_figures)` in each sample: `(num_rounds, num_figures)`. NaN is
     ignored; the mean of only NaN is NaN.
     """
-    there = ~np.isnan(values)
-    values = np.where(there, values, 0.0)
-    always = there.all()
+    is_valid = ~np.isnan(values)
+    values = np.where(is_valid, values, 0.0)
+    all_valid = is_valid.all()
     with np.errstate(invalid="ignore"):
         return np.concatenate(
             [
-                weights @ values / (len(values) if always else weights @ there)
+                weights @ values / (len(values) if all_valid else weights @ is_valid)
                 for weights in draw_users(len(values), num_rounds, seed)
             ]
         )
@@ -52,8 +52,8 @@ def resampled_exposure(ranked: np.ndarray, num_items: int, num_rounds: int = 100
     at_once = max(1, 2**24 // num_items)
     for weights in draw_users(num_users, num_rounds, seed):
         for start in range(0, len(weights), at_once):
-            of_users = torch.from_numpy(weights[start : start + at_once].T.astype(np.float32, order="C"))
-            exposure = torch.nn.functional.embedding_bag(users, of_users, starts, mode="sum")  # of each item
+            user_weights = torch.from_numpy(weights[start : start + at_once].T.astype(np.float32, order="C"))
+            exposure = torch.nn.functional.embedding_bag(users, user_weights, starts, mode="sum")  # of each item
             rounds.append(coverage_and_gini(exposure.T.numpy()))
     return np.concatenate(rounds)
 

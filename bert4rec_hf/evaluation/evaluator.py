@@ -90,20 +90,20 @@ class RankingEvaluator:
         recommend = getattr(model, "recommend", model)
         device = getattr(model, "device", "cpu" if self.accelerator is None else self.accelerator.device)
         is_training = getattr(model, "training", False)
-        how = (self.processor, max(self.k), self.exclude_seen, self.batch_size, device)
+        settings = (self.processor, max(self.k), self.exclude_seen, self.batch_size, device)
         if is_training:
             model.eval()
         try:
             if self.accelerator is None or self.accelerator.num_processes == 1:
-                return recommend_all(recommend, self.dataset, *how, description if self.progress else None)
+                return recommend_all(recommend, self.dataset, *settings, description if self.progress else None)
             # Each process ranks the same number of users: with sharded parameters all must run in step.
-            processes, this = self.accelerator.num_processes, self.accelerator.process_index
-            places = np.arange(-(-len(self.dataset) // processes)) * processes + this
-            shown = description if self.progress and self.accelerator.is_main_process else None
-            ranked = recommend_all(recommend, self.dataset.select(places % len(self.dataset)), *how, shown)
+            num_processes, process_index = self.accelerator.num_processes, self.accelerator.process_index
+            places = np.arange(-(-len(self.dataset) // num_processes)) * num_processes + process_index
+            bar_label = description if self.progress and self.accelerator.is_main_process else None
+            ranked = recommend_all(recommend, self.dataset.select(places % len(self.dataset)), *settings, bar_label)
             gathered = self.accelerator.gather(torch.from_numpy(ranked).to(self.accelerator.device)).cpu().numpy()
-            by_place = gathered.reshape(processes, len(ranked), -1).swapaxes(0, 1)
-            return by_place.reshape(-1, ranked.shape[1])[: len(self.dataset)]
+            by_user = gathered.reshape(num_processes, len(ranked), -1).swapaxes(0, 1)
+            return by_user.reshape(-1, ranked.shape[1])[: len(self.dataset)]
         finally:
             if is_training:
                 model.train()
@@ -123,15 +123,15 @@ def check_k(
     Raises:
         `DataError`: if one of `k` is below 1 or beyond the number of items.
     """
-    num_items, which = processor.vocab_size - NUM_SPECIAL_TOKENS, "the number of items"
+    num_items, limit_name = processor.vocab_size - NUM_SPECIAL_TOKENS, "the number of items"
     if dataset is not None and exclude_seen:
         histories = dataset.with_format("arrow")[:]["input_ids"].combine_chunks()
         rows, tokens = pc.list_parent_indices(histories).to_numpy(), pc.list_flatten(histories).to_numpy()
         seen = np.unique(rows * np.int64(processor.vocab_size) + tokens) // processor.vocab_size
         num_items -= int(np.bincount(seen, minlength=1).max())
-        which = "the number of items that the user with most of them has not seen"
+        limit_name = "the number of items that the user with most of them has not seen"
     if not k or min(k) < 1 or max(k) > num_items:
-        raise DataError(f"k is {' '.join(map(str, k))}; it must be from 1 to {num_items}, {which}.")
+        raise DataError(f"k is {' '.join(map(str, k))}; it must be from 1 to {num_items}, {limit_name}.")
 
 
 def recommend_all(
@@ -222,9 +222,9 @@ def write_submission(
     table = pa.table({column: ids, "predicted_list": pc.binary_join_element_wise("[", lists, "]", "")})
     with atomic_write(output_file) as part:
         pa.csv.write_csv(table, part, pa.csv.WriteOptions(quoting_style="needed"))
-    with_events = np.isin(codes, interactions.user)
+    has_events = np.isin(codes, interactions.user)
     return {
         "profiles written": len(codes),
-        "of them without events, recommended from their profile": int((~with_events & (codes >= 0)).sum()),
+        "of them without events, recommended from their profile": int((~has_events & (codes >= 0)).sum()),
         "of them in no table, recommended from nothing": int((codes < 0).sum()),
     }

@@ -150,12 +150,12 @@ def draw_data(figure, report: dict):
     axes = figure.subplots(2, 3).ravel()
     months, targets = report["months"], report["targets"]
     names = [month["month"] for month in months]
-    for ax, who in zip(axes, ("user", "item")):
-        values = report[f"events_per_{who}"]
+    for ax, entity in zip(axes, ("user", "item")):
+        values = report[f"events_per_{entity}"]
         shares = {"min": 0, "10%": 10, "25%": 25, "median": 50, "75%": 75, "90%": 90, "99%": 99, "max": 100}
         ax.plot(list(shares.values()), [values[name] for name in shares], marker="o", color=COLORS[0])
-        ax.set(yscale="log", title=f"Events per {who} (Gini {values['gini']:.2f})")
-        ax.set(xlabel=f"% of the {who}s have at most", ylabel="events")
+        ax.set(yscale="log", title=f"Events per {entity} (Gini {values['gini']:.2f})")
+        ax.set(xlabel=f"% of the {entity}s have at most", ylabel="events")
     axes[2].bar(range(len(months)), [month["events"] for month in months], color=COLORS[0])
     axes[2].set(title="Events per month")
     lines = {
@@ -214,25 +214,24 @@ def in_short(report: dict) -> list[str]:
         {name: _mean(window, name, f"{metric}@{k}") for name in [*names, CEILING]}
         for metric in ("hit_rate", "recall", "score")
     )
-    rules = [name for name in names if name not in (MODEL, MEMBERS, *report.get("members", ()))]
-    best = max(rules, key=score.get, default=None)
+    baselines = [name for name in names if name not in (MODEL, MEMBERS, *report.get("members", ()))]
+    best_baseline = max(baselines, key=score.get, default=None)
     lines = []
     if MODEL in names:
         lines.append(
             f"{report.get('model') or MODEL}: {100 * hits[MODEL]:.0f} of 100 users take something from their list of "
             f"{k}; the lists hold {found[MODEL]:.0%} of what users take."
         )
-    if MODEL in names and rules:
-        if score[MODEL] <= score[best]:
+    if MODEL in names and baselines:
+        if score[MODEL] <= score[best_baseline]:
             lines.append("That is NOT better than the best simple rule.")
-        elif found[best]:
-            lines[0] = (
-                f"{lines[0].rstrip('.')}, {found[MODEL] / found[best]:.1f} times as much as the best simple rule."
-            )
-    if rules:
+        elif found[best_baseline]:
+            ratio = found[MODEL] / found[best_baseline]
+            lines[0] = f"{lines[0].rstrip('.')}, {ratio:.1f} times as much as the best simple rule."
+    if baselines:
         lines.append(
-            f"The best simple rule, {best!r}, reaches {100 * hits[best]:.0f} of 100 users and {found[best]:.0%} of "
-            "what they take."
+            f"The best simple rule, {best_baseline!r}, reaches {100 * hits[best_baseline]:.0f} of 100 users and "
+            f"{found[best_baseline]:.0%} of what they take."
         )
         lines.append(
             f"Lists that knew the future would hold {found[CEILING]:.0%}; {window['unknown_targets']:.1%} of what "
@@ -261,19 +260,19 @@ def verdicts(report: dict) -> list[str]:
     lines = []
     metric = f"score@{max(report['k'])}"
     for window in report["windows"]:
-        behind = {"LOSES to": [], "may be no better than": []}
+        not_beaten = {"LOSES to": [], "may be no better than": []}
         for name, leads in window["groups"][ALL_USERS]["against"].items():
             if name in (MEMBERS, *report.get("members", ())):  # not a simple rule
                 continue
             lead = leads[metric]
             low, high = lead.get("low", lead["mean"]), lead.get("high", lead["mean"])
             if low <= 0:
-                how = "LOSES to" if high < 0 else "may be no better than"
-                behind[how].append(
+                verdict = "LOSES to" if high < 0 else "may be no better than"
+                not_beaten[verdict].append(
                     f"{name} {_mean(window, name, metric):.3f} ({lead['mean']:+.3f}, 95% {low:+.3f} to {high:+.3f})"
                 )
-        if any(behind.values()):
-            parts = [f"{how} {', '.join(names)}" for how, names in behind.items() if names]
+        if any(not_beaten.values()):
+            parts = [f"{verdict} {', '.join(names)}" for verdict, names in not_beaten.items() if names]
             lines.append(f"{window['name']}: {MODEL} {_mean(window, MODEL, metric):.3f} {'; '.join(parts)}")
     return lines
 
@@ -432,14 +431,16 @@ def _draw_bars(canvas, report: dict):
     }
     results = window["groups"][ALL_USERS]["results"]
     for ax, (metric, title) in zip(axes, titles.items()):
-        of_a_kind = metric.startswith(("repeat_", "new_"))  # for one kind of target the best lists are no upper bound
-        names = [*recommenders_of(report), *([] if of_a_kind else [CEILING])][::-1]
+        is_kind_metric = metric.startswith(
+            ("repeat_", "new_")
+        )  # for one kind of target the best lists are no upper bound
+        names = [*recommenders_of(report), *([] if is_kind_metric else [CEILING])][::-1]
         figures = [results[name].get(metric, {"mean": None}) for name in names]
         figures = [figure if figure["mean"] is not None else {"mean": 0.0} for figure in figures]
         means = [figure["mean"] for figure in figures]
         colors = [COLORS[0] if name == MODEL else COLORS[1] for name in names]
         bars = ax.barh(range(len(names)), means, color=colors, alpha=0.85)
-        if not of_a_kind:
+        if not is_kind_metric:
             bars[0].set(fill=False, edgecolor=COLORS[1], linestyle="--")
         ends = [
             (mean - figure.get("low", mean), figure.get("high", mean) - mean) for mean, figure in zip(means, figures)
@@ -463,7 +464,7 @@ def ensemble_text(report: dict) -> str:
         figures = window["groups"][ALL_USERS]
         results = figures["results"]
         members = report["members"]
-        rest = [name for name in results if name not in (MODEL, MEMBERS, *members)]
+        baselines = [name for name in results if name not in (MODEL, MEMBERS, *members)]
         width = max(map(len, ["standard deviation", *results]))
         lines += [f"{window['name']}, {window['num_users']:,} users"]
         lines.append(f"  {'':{width}} " + "".join(f"{metric:>17}" for metric in metrics))
@@ -471,12 +472,12 @@ def ensemble_text(report: dict) -> str:
         if len(members) > 1:
             means = np.array([[results[name][metric]["mean"] for metric in metrics] for name in members])
             rows.insert(2, ("standard deviation", [f"{value:.4f}" for value in means.std(0, ddof=1)]))
-        rows += [(name, [_cell(results[name][metric], 4) for metric in metrics]) for name in rest]
+        rows += [(name, [_cell(results[name][metric], 4) for metric in metrics]) for name in baselines]
         names = {MODEL: "the ensemble"}
         lines += [f"  {names.get(name, name):{width}} " + "".join(f"{cell:>17}" for cell in row) for name, row in rows]
         best = max(members, key=lambda name: results[name][f"score@{ks[0]}"]["mean"])
-        for other, what in ((MEMBERS, MEMBERS), (best, f"{best}, the best by score@{ks[0]}")):
-            lines += ["", f"  Gain over {what}, paired 95% interval"]
+        for other, label in ((MEMBERS, MEMBERS), (best, f"{best}, the best by score@{ks[0]}")):
+            lines += ["", f"  Gain over {label}, paired 95% interval"]
             for metric in metrics:
                 lead = figures["against"][other][metric]
                 ends = f"{lead['low']:+10.4f}{lead['high']:+10.4f}" if "low" in lead else ""

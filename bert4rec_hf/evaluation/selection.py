@@ -44,24 +44,26 @@ def select_members(
     description = "scoring with the members" if progress else None
     for users, inputs in batches_of(dataset, processor, batch_size, ensemble.device, description):
         states = ensemble.next_item_states(**inputs)
-        asked = ensemble.pieces(torch.from_numpy(users), inputs["input_ids"])
-        for (rows, seen_ids), *chunk in zip(asked, *(ensemble.pieces(*state) for state in states)):
+        chunks = ensemble.pieces(torch.from_numpy(users), inputs["input_ids"])
+        for (rows, seen_ids), *chunk in zip(chunks, *(ensemble.pieces(*state) for state in states)):
             rows = rows.numpy()
-            cast = torch.stack([*ensemble.ballots(chunk)])
-            best = rank_items(cast.amax(0), seen_ids, num_candidates, exclude_seen, allow_fewer=True)
+            chunk_ballots = torch.stack([*ensemble.ballots(chunk)])
+            best = rank_items(chunk_ballots.amax(0), seen_ids, num_candidates, exclude_seen, allow_fewer=True)
             items[rows] = best.item_ids.cpu().numpy()
-            ballots[:, rows] = cast.gather(2, best.item_ids.expand(len(cast), -1, -1)).float().cpu().numpy()
+            ballots[:, rows] = (
+                chunk_ballots.gather(2, best.item_ids.expand(len(chunk_ballots), -1, -1)).float().cpu().numpy()
+            )
     ballots[:, items == 0] = -np.inf
 
     evaluator = RankingEvaluator(dataset, processor, [k], exclude_seen)
     counts, total, best = np.zeros(len(ballots), dtype=np.int64), np.float32(0), (-1.0, None)
     for _ in range(num_rounds):
-        reached = [_ndcg(total + ballot, items, evaluator) for ballot in ballots]
-        chosen = int(np.argmax(reached))
+        ndcgs = [_ndcg(total + ballot, items, evaluator) for ballot in ballots]
+        chosen = int(np.argmax(ndcgs))
         counts[chosen] += 1
         total = total + ballots[chosen]
-        if reached[chosen] > best[0]:
-            best = reached[chosen], counts.copy()
+        if ndcgs[chosen] > best[0]:
+            best = ndcgs[chosen], counts.copy()
     return best[1], best[0]
 
 

@@ -34,9 +34,9 @@ class Targets:
         self.users, self.items = pc.list_parent_indices(relevant).to_numpy(), pc.list_flatten(relevant).to_numpy()
         size = max(processor.vocab_size, int(self.items.max(initial=0)) + 1)
         seen = np.sort(pc.list_parent_indices(histories).to_numpy() * size + pc.list_flatten(histories).to_numpy())
-        wanted = self.users * size + self.items
+        target_keys = self.users * size + self.items
         self.is_unknown = self.items >= processor.vocab_size
-        self.is_repeat = np.append(seen, -1)[np.searchsorted(seen, wanted)] == wanted
+        self.is_repeat = np.append(seen, -1)[np.searchsorted(seen, target_keys)] == target_keys
 
     def lists(self, kind: np.ndarray | None = None) -> np.ndarray:
         """The targets of all users, or those of a kind, `(num_users, max_targets)`; padded with -1."""
@@ -68,12 +68,12 @@ class ListScorer:
     Metrics of ranked lists, one value per user.
 
     Args:
-        share_having (`np.ndarray` of shape `(vocab_size,)`): share of the training users who have the item.
+        user_share (`np.ndarray` of shape `(vocab_size,)`): share of the training users who have the item.
     """
 
-    def __init__(self, processor: Bert4RecProcessor, share_having: np.ndarray, k: Sequence[int]):
+    def __init__(self, processor: Bert4RecProcessor, user_share: np.ndarray, k: Sequence[int]):
         self.k, self.num_items = list(k), processor.vocab_size - NUM_SPECIAL_TOKENS
-        self.information = -np.log2(share_having)
+        self.information = -np.log2(user_share)
         sizes = [feature["max_values"] for feature in processor.vocabulary.get("item_features", [])]
         table = np.asarray(processor.item_features())
         self.features = np.split(table, np.cumsum(sizes)[:-1], axis=1) if sizes else []
@@ -84,9 +84,9 @@ class ListScorer:
             ranked (`np.ndarray` of shape `(num_users, max(k))`): token ids, best first; negative where there is none.
         """
         scores = ranking_scores(ranked, targets.lists(), self.k)
-        for kind, which in (("repeat", targets.is_repeat), ("new", ~targets.is_repeat & ~targets.is_unknown)):
-            of_kind = ranking_scores(ranked, targets.lists(which), self.k)
-            scores |= {f"{kind}_{name}": values for name, values in of_kind.items()}
+        for kind, mask in (("repeat", targets.is_repeat), ("new", ~targets.is_repeat & ~targets.is_unknown)):
+            kind_scores = ranking_scores(ranked, targets.lists(mask), self.k)
+            scores |= {f"{kind}_{name}": values for name, values in kind_scores.items()}
         if (ranked >= 0).all():
             for k in self.k:
                 scores[f"novelty@{k}"] = self.information[ranked[:, :k]].mean(1)

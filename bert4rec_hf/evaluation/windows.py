@@ -91,49 +91,53 @@ def evaluate(
     train = split.apply(interactions).fitted_rows
     baselines = fit_baselines(interactions, processor, train, recent_days)
     models = {MODEL: model} if model is not None else {}
-    members = _apart(members or {}, (MODEL, CEILING, MEMBERS, *baselines))
+    members = _unique_names(members or {}, (MODEL, CEILING, MEMBERS, *baselines))
     windows = list(windows or [None])
-    how = (k, exclude_seen, batch_size)
+    settings = (k, exclude_seen, batch_size)
     evaluators = [
         RankingEvaluator(
-            encode_evaluation(interactions, processor, split, subset, window, update_history), processor, *how
+            encode_evaluation(interactions, processor, split, subset, window, update_history), processor, *settings
         )
         for window in windows
     ]
-    asked = evaluators
+    rankers = evaluators
     if not update_history and len(windows) > 1:  # one ranking serves all windows
         whole = Window(windows[0].first, windows[-1].end)
-        asked = [RankingEvaluator(encode_evaluation(interactions, processor, split, subset, whole), processor, *how)]
-    for evaluator in asked:
+        rankers = [
+            RankingEvaluator(encode_evaluation(interactions, processor, split, subset, whole), processor, *settings)
+        ]
+    for evaluator in rankers:
         evaluator.progress = progress
-    ranked = {name: _lists(of, name, asked, evaluators) for name, of in {**models, **members}.items()}
-    for evaluator in asked:  # baselines need dense scores, whatever the size of the catalogue
+    ranked = {name: _lists(model, name, rankers, evaluators) for name, model in {**models, **members}.items()}
+    for evaluator in rankers:  # baselines need dense scores, whatever the size of the catalogue
         evaluator.batch_size = max(1, min(batch_size, 2**24 // processor.vocab_size))
-    ranked |= {name: _lists(of, name, asked, evaluators) for name, of in baselines.items()}
+    ranked |= {name: _lists(baseline, name, rankers, evaluators) for name, baseline in baselines.items()}
 
-    having = item_popularity(interactions, processor, train, of_users=True)
+    user_counts = item_popularity(interactions, processor, train, of_users=True)
     # An item without training rows counts as watched by one user.
-    scorer = ListScorer(processor, np.maximum(having, 1) / len(np.unique(interactions.user[train])), k)
-    everywhere = reduce(np.intersect1d, [evaluator.targets.rows for evaluator in evaluators])
+    scorer = ListScorer(processor, np.maximum(user_counts, 1) / len(np.unique(interactions.user[train])), k)
+    users_of_all_windows = reduce(np.intersect1d, [evaluator.targets.rows for evaluator in evaluators])
     report, tables = [], []
     for number, (window, evaluator) in enumerate(zip(windows, evaluators)):
         name, targets = window.name if window else subset, evaluator.targets
-        lists = {recommender: of_windows[number] for recommender, of_windows in ranked.items()}
-        scores = {recommender: scorer(of, targets) for recommender, of in lists.items()}
+        lists = {recommender: lists_per_window[number] for recommender, lists_per_window in ranked.items()}
+        scores = {recommender: scorer(item_ids, targets) for recommender, item_ids in lists.items()}
         if members:
-            of_each = [scores[member] for member in members]
-            scores[MEMBERS] = {metric: np.mean([of[metric] for of in of_each], axis=0) for metric in of_each[0]}
+            member_scores = [scores[member] for member in members]
+            scores[MEMBERS] = {
+                metric: np.mean([values[metric] for values in member_scores], axis=0) for metric in member_scores[0]
+            }
         scores[CEILING] = scorer(targets.best_lists(max(k)), targets)
-        panel = np.isin(targets.rows, everywhere)
+        panel = np.isin(targets.rows, users_of_all_windows)
         groups = _groups(targets, panel if len(windows) > 1 else None)
         figures = {group: _figures(scores, users, num_rounds, seed) for group, users in groups.items()}
-        for recommender, of in lists.items():
-            exposure = _exposure(of, k, scorer.num_items, num_rounds, seed)
+        for recommender, item_ids in lists.items():
+            exposure = _exposure(item_ids, k, scorer.num_items, num_rounds, seed)
             figures[ALL_USERS]["results"][recommender] |= exposure
         report.append({"name": name, **targets.describe(), "groups": figures})
         if members:
-            report[-1]["overlap"] = _overlaps({of: lists[of] for of in (MODEL, *members)}, k)
-        known = {
+            report[-1]["overlap"] = _overlaps({name: lists[name] for name in (MODEL, *members)}, k)
+        columns = {
             "split": _repeated(str(split), targets),
             "origin": pa.array([split.cutoff if split.split == "temporal" else split.split] * len(panel)),
             "window": _repeated(name, targets),
@@ -141,7 +145,7 @@ def evaluate(
             "of_all_windows": panel,
             **targets.counts(),
         }
-        tables += [pa.table({"recommender": _repeated(of, targets), **known, **scores[of]}) for of in scores]
+        tables += [pa.table({"recommender": _repeated(name, targets), **columns, **scores[name]}) for name in scores]
     description = {
         "split": str(split),
         "subset": subset,
@@ -155,7 +159,7 @@ def evaluate(
     return Evaluation({**description, "windows": report}, pa.concat_tables(tables, promote_options="default"))
 
 
-def _apart(members: Mapping[str, Bert4RecForMaskedLM], taken: Sequence[str]) -> dict[str, Bert4RecForMaskedLM]:
+def _unique_names(members: Mapping[str, Bert4RecForMaskedLM], taken: Sequence[str]) -> dict[str, Bert4RecForMaskedLM]:
     """The members, under names that are unique in the report."""
     named = {}
     for name, member in members.items():
@@ -168,14 +172,14 @@ def _apart(members: Mapping[str, Bert4RecForMaskedLM], taken: Sequence[str]) -> 
 def _lists(
     recommender: Bert4RecForMaskedLM | Callable,
     name: str,
-    asked: Sequence[RankingEvaluator],
+    rankers: Sequence[RankingEvaluator],
     evaluators: Sequence[RankingEvaluator],
 ) -> list[np.ndarray]:
-    """A recommender's lists for the users of each window; `asked` may be one evaluator for all windows."""
-    lists = [evaluator.rank(recommender, f"ranking {name}") for evaluator in asked]
-    if len(asked) == len(evaluators):
+    """A recommender's lists for the users of each window; `rankers` may be one evaluator for all windows."""
+    lists = [evaluator.rank(recommender, f"ranking {name}") for evaluator in rankers]
+    if len(rankers) == len(evaluators):
         return lists
-    return [lists[0][np.searchsorted(asked[0].targets.rows, of.targets.rows)] for of in evaluators]
+    return [lists[0][np.searchsorted(rankers[0].targets.rows, evaluator.targets.rows)] for evaluator in evaluators]
 
 
 def _groups(targets: Targets, panel: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -156,7 +156,7 @@ def _results(evaluation: dict | None) -> str:
     windows = evaluation["windows"]
     first = windows[0]
     members = evaluation.get("members", ())  # only their mean is shown
-    results = {name: of for name, of in first["groups"][ALL_USERS]["results"].items() if name not in members}
+    results = {name: metrics for name, metrics in first["groups"][ALL_USERS]["results"].items() if name not in members}
     parts = [
         " ".join(in_short(evaluation)),
         f"{first['num_users']:,} users, {first['num_targets']:,} targets of the {evaluation['subset']} rows"
@@ -168,10 +168,10 @@ def _results(evaluation: dict | None) -> str:
     ]
     if len(windows) > 1:
         parts += [windows_table(evaluation, group) for group in first["groups"]]
-    behind = verdicts(evaluation)
-    if behind:
+    not_beaten = verdicts(evaluation)
+    if not_beaten:
         parts.append(
-            "\n".join(["Where it does not safely beat a simple rule:", "", *(f"- {line}" for line in behind)])
+            "\n".join(["Where it does not safely beat a simple rule:", "", *(f"- {line}" for line in not_beaten)])
         )
     return "\n\n".join(parts)
 

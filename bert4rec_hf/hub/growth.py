@@ -101,8 +101,8 @@ def load_and_grow(
     model, processor = load_checkpoint(model_dir, revision)
     for kind in ("item_features", "user_features"):
         before, now = (
-            ", ".join(feature["name"] for feature in of.vocabulary.get(kind, [])) or "none"
-            for of in (processor, fitted)
+            ", ".join(feature["name"] for feature in owner.vocabulary.get(kind, [])) or "none"
+            for owner in (processor, fitted)
         )
         if before != now:
             raise DataError(f"{model_dir} was trained with {kind} {before}, not {now}; leave --{kind} out.")
@@ -129,13 +129,13 @@ def _mean_of_similar_items(rows: torch.Tensor, embeddings: Bert4RecItemEmbedding
     if embeddings.max_values:
         values = embeddings.item_features.long().split(embeddings.max_values, dim=1)
         for ids, bag in zip(values, embeddings.feature_embeddings):
-            before, after = ids[NUM_SPECIAL_TOKENS : len(rows)], ids[len(rows) :]
-            item, column = before.nonzero(as_tuple=True)
-            value = before[item, column]
+            old_values, new_values = ids[NUM_SPECIAL_TOKENS : len(rows)], ids[len(rows) :]
+            item, column = old_values.nonzero(as_tuple=True)
+            value = old_values[item, column]
             item_counts = torch.bincount(value, minlength=bag.num_embeddings)
             means = rows.new_zeros(bag.num_embeddings, rows.shape[1]).index_add_(0, value, items[item])
             means /= item_counts.clamp(min=1)[:, None]
-            shared = after * (item_counts[after] > 0)
+            shared = new_values * (item_counts[new_values] > 0)
             total += nn.functional.embedding_bag(shared, means, mode="sum", padding_idx=0)
             count += (shared > 0).sum(1, keepdim=True)
     return torch.where(count > 0, total / count.clamp(min=1), items.mean(0).nan_to_num())

@@ -47,7 +47,7 @@ CHECKPOINT_FILES = [
     "modeling_bert4rec_ensemble.py",
 ]
 # What json, transformers, safetensors and torch raise for malformed files.
-UNUSABLE = (
+LOAD_ERRORS = (
     *(OSError, ValueError, TypeError, AttributeError, LookupError, ImportError, RuntimeError),
     *(SafetensorError, StrictDataclassError),
 )
@@ -123,7 +123,7 @@ def load_processor(model_dir: str, revision: str | None = None) -> Bert4RecProce
         processor = Bert4RecProcessor.from_pretrained(folder)
         Split(**(processor.split or {}))
         return processor
-    except UNUSABLE as error:
+    except LOAD_ERRORS as error:
         raise DataError(f"{model_dir}: the processor cannot be loaded: {one_line(error)}") from None
 
 
@@ -142,7 +142,7 @@ def load_config(model_dir: str, revision: str | None = None) -> Bert4RecConfig |
         for config_class in MODELS:
             if model_type == config_class.model_type:
                 return config_class.from_pretrained(folder)
-    except UNUSABLE as error:
+    except LOAD_ERRORS as error:
         raise DataError(f"{model_dir}: the config cannot be loaded: {one_line(error)}") from None
     raise DataError(f"{model_dir} holds a model of type {model_type}, not a BERT4Rec.")
 
@@ -177,7 +177,7 @@ def load_checkpoint(
         processor.check_config(config)
         _check_weights(folder, config)
         return MODELS[type(config)].from_pretrained(folder, config=config), processor
-    except UNUSABLE as error:
+    except LOAD_ERRORS as error:
         raise DataError(f"{model_dir}: {one_line(error)}") from None
 
 
@@ -243,15 +243,15 @@ def _check_weights(folder: str, config: Bert4RecConfig):
         model = MODELS[type(config)](config)
     tied = model.all_tied_weights_keys
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied}
-    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    if wrong:
+    mismatched = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if mismatched:
         raise ValueError(
-            f"the weights do not fit the config: {wrong[0]} is {found.get(wrong[0], 'missing')}, not "
-            f"{expected.get(wrong[0], 'expected')} ({len(wrong)} such tensors)."
+            f"the weights do not fit the config: {mismatched[0]} is {found.get(mismatched[0], 'missing')}, not "
+            f"{expected.get(mismatched[0], 'expected')} ({len(mismatched)} such tensors)."
         )
     for name, tensor in model.state_dict().items():
         if name in types and types[name].startswith(("F", "BF") if tensor.is_floating_point() else ("I", "U")):
             types.pop(name)
     if types:
-        name, of_type = min(types.items())
-        raise ValueError(f"the weights do not fit the config: {name} holds numbers of type {of_type}.")
+        name, dtype = min(types.items())
+        raise ValueError(f"the weights do not fit the config: {name} holds numbers of type {dtype}.")

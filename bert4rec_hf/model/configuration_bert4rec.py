@@ -47,7 +47,7 @@ ENSEMBLE_CODE = {
     },
 }
 # Maximum values, far beyond any use: a larger config is refused before memory is allocated.
-LARGEST = {
+MAX_VALUES = {
     "vocab_size": 2**31 - 1,
     "hidden_size": 2**16,
     "num_hidden_layers": 2**10,
@@ -69,8 +69,8 @@ OTHER_SETTINGS = {
     *("is_decoder", "add_cross_attention", "tie_encoder_decoder", "pruned_heads", "per_layer_config"),
     *("bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id", "trust_remote_code", "code_revision"),
 }
-LARGEST_FEATURE = {"num_values": 2**31 - 1, "max_values": 2**12}
-MOST_PARTS = 2**10  # features of a kind, members of an ensemble, classes of another head
+MAX_FEATURE_VALUES = {"num_values": 2**31 - 1, "max_values": 2**12}
+MAX_PARTS = 2**10  # features of a kind, members of an ensemble, classes of another head
 
 
 def _check_range(config: PreTrainedConfig, largest: dict[str, int]):
@@ -80,8 +80,8 @@ def _check_range(config: PreTrainedConfig, largest: dict[str, int]):
 
 
 def _check_count(name: str, count: int):
-    if count > MOST_PARTS:
-        raise ValueError(f"there are {count} {name}; at most {MOST_PARTS} are possible.")
+    if count > MAX_PARTS:
+        raise ValueError(f"there are {count} {name}; at most {MAX_PARTS} are possible.")
 
 
 def _check_choice(config: PreTrainedConfig, name: str):
@@ -120,7 +120,7 @@ class _CheckpointConfig(PreTrainedConfig):
         return f"{name}: no such setting of {cls.__name__}; {advice}"
 
     def validate_vocabulary(self):
-        _check_range(self, {"vocab_size": LARGEST["vocab_size"]})
+        _check_range(self, {"vocab_size": MAX_VALUES["vocab_size"]})
         special = {self.pad_token_id, self.mask_token_id, self.unk_token_id}
         if len(special) < 3 or min(special) < 0 or max(special) >= self.vocab_size:
             raise ValueError(
@@ -138,10 +138,10 @@ class _CheckpointConfig(PreTrainedConfig):
                 if set(feature) != {"name", *sizes}:
                     raise ValueError(f"{kind} feature {feature} must have name, {', '.join(sizes)}.")
                 for size in sizes:
-                    if not isinstance(feature[size], int) or not 1 <= feature[size] <= LARGEST_FEATURE[size]:
+                    if not isinstance(feature[size], int) or not 1 <= feature[size] <= MAX_FEATURE_VALUES[size]:
                         raise ValueError(
                             f"{size} of {kind} feature {feature['name']!r} is {feature[size]}; it must be from 1 to "
-                            f"{LARGEST_FEATURE[size]}."
+                            f"{MAX_FEATURE_VALUES[size]}."
                         )
 
     def to_dict(self) -> dict:
@@ -159,18 +159,18 @@ class _CheckpointConfig(PreTrainedConfig):
             mistyped setting, would hide a method, or choose the attention implementation.
         """
         known = cls._known_settings()
-        wrong = {name for name in kwargs if name not in known and name[:1] != "_"} - {"return_unused_kwargs"}
-        if wrong and not kwargs.get("return_unused_kwargs"):
-            raise ValueError(cls._no_such_setting(min(wrong)))
-        notes = {name: value for name, value in config_dict.items() if name not in known and name[:1] != "_"}
+        invalid = {name for name in kwargs if name not in known and name[:1] != "_"} - {"return_unused_kwargs"}
+        if invalid and not kwargs.get("return_unused_kwargs"):
+            raise ValueError(cls._no_such_setting(min(invalid)))
+        other_entries = {name: value for name, value in config_dict.items() if name not in known and name[:1] != "_"}
         # A file must not choose the attention implementation: transformers would download a kernel for it.
-        wrong = {name for name in config_dict if name.startswith(("_attn", "_experts"))}
-        wrong |= {name for name in notes if hasattr(cls, name) or cls._close_settings(name, cutoff=0.9)}
-        if wrong:
-            raise ValueError(f"config.json: {cls._no_such_setting(min(wrong))}")
-        settings = {name: value for name, value in config_dict.items() if name not in notes}
+        invalid = {name for name in config_dict if name.startswith(("_attn", "_experts"))}
+        invalid |= {name for name in other_entries if hasattr(cls, name) or cls._close_settings(name, cutoff=0.9)}
+        if invalid:
+            raise ValueError(f"config.json: {cls._no_such_setting(min(invalid))}")
+        settings = {name: value for name, value in config_dict.items() if name not in other_entries}
         config = super().from_dict(settings, **kwargs)
-        for name, value in notes.items():
+        for name, value in other_entries.items():
             setattr(config[0] if isinstance(config, tuple) else config, name, value)
         return config
 
@@ -299,7 +299,7 @@ class Bert4RecConfig(_CheckpointConfig):
         super().__post_init__(**kwargs)
 
     def validate_sizes(self):
-        _check_range(self, LARGEST)
+        _check_range(self, MAX_VALUES)
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads "

@@ -175,7 +175,7 @@ class Bert4RecEmbeddings(nn.Module):
         return self.dropout(self.norm(hidden_states))
 
 
-def _knows_complex_numbers(tensor: torch.Tensor) -> bool:
+def _supports_complex(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()  # exporters do not support them
 
 
@@ -185,9 +185,9 @@ def rotary_position_embeddings(config: Bert4RecConfig, position_ids: torch.LongT
     sequence_length)`: cosines and sines `(batch_size or 1, sequence_length, head_dim / 2, 2)`.
     """
     width = config.hidden_size // config.num_attention_heads
-    even = torch.arange(0, width, 2, device=position_ids.device, dtype=torch.float32)
-    angles = position_ids[..., None] * config.rope_theta ** (-even / width)
-    if _knows_complex_numbers(angles):
+    even_dims = torch.arange(0, width, 2, device=position_ids.device, dtype=torch.float32)
+    angles = position_ids[..., None] * config.rope_theta ** (-even_dims / width)
+    if _supports_complex(angles):
         return torch.view_as_real(torch.polar(torch.ones_like(angles), angles))
     return torch.stack([angles.cos(), angles.sin()], dim=-1)
 
@@ -196,7 +196,7 @@ def apply_rotary_position_embeddings(states: torch.Tensor, position_embeddings: 
     """Rotates each pair of `(batch_size, sequence_length, num_heads, head_dim)` by the angle of its position."""
     pairs = states.to(torch.promote_types(states.dtype, torch.float32)).unflatten(-1, (-1, 2))
     position_embeddings = position_embeddings.unsqueeze(-3)
-    if _knows_complex_numbers(states):  # one complex product takes half the time
+    if _supports_complex(states):  # one complex product takes half the time
         rotated = torch.view_as_complex(pairs) * torch.view_as_complex(position_embeddings)
         rotated = torch.view_as_real(rotated)
     else:
@@ -312,8 +312,8 @@ class Bert4RecLayer(GradientCheckpointingLayer):
             queries = take_positions(normed, output_positions)
             hidden_states = take_positions(hidden_states, output_positions) if self.norm_first else queries
             if position_embeddings is not None:
-                of_rows = position_embeddings.flatten(2).expand(len(output_positions), -1, -1)
-                query_positions = take_positions(of_rows, output_positions).unflatten(-1, (-1, 2))
+                row_position_embeddings = position_embeddings.flatten(2).expand(len(output_positions), -1, -1)
+                query_positions = take_positions(row_position_embeddings, output_positions).unflatten(-1, (-1, 2))
         attn_output, _ = self.attention(
             normed, attention_mask, queries, position_embeddings, query_positions, **kwargs
         )
@@ -384,10 +384,10 @@ def add_history(log_probs: torch.Tensor, item_ids: torch.LongTensor, shares: tor
     keys = item_ids + stride * torch.arange(len(item_ids), device=item_ids.device)[:, None]
     keys, places = keys.flatten().unique(return_inverse=True)
     shares = shares.new_zeros(len(keys)).index_add_(0, places, shares.flatten())[places].view_as(shares)
-    return torch.logaddexp(log_probs, log_of_shares(shares))
+    return torch.logaddexp(log_probs, safe_log(shares))
 
 
-def log_of_shares(shares: torch.Tensor) -> torch.Tensor:
+def safe_log(shares: torch.Tensor) -> torch.Tensor:
     """The logarithm, with gradient 0 instead of NaN where a share is 0."""
     return torch.where(shares > 0, shares, 1.0).log().masked_fill(shares <= 0, -torch.inf)
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from .configuration_bert4rec import Bert4RecConfig
-from .layers_bert4rec import is_item, log_of_shares
+from .layers_bert4rec import is_item, safe_log
 
 
 @torch.compiler.disable
@@ -38,8 +38,8 @@ def select_targets(
         labels = labels.gather(1, positions)
     labels = labels.flatten()
     positions = positions if target_positions is None else target_positions.gather(1, positions)
-    places = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
-    return positions, places, labels[places]
+    label_indices = torch.nonzero_static(labels != -100, size=num_labels)[:, 0]
+    return positions, label_indices, labels[label_indices]
 
 
 @torch.compiler.disable
@@ -66,24 +66,37 @@ def check_objective(
     # For each label: the input at its position, and the next input.
     columns = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
     columns = columns if target_positions is None else target_positions[rows]
-    after = (columns + 1).clamp(max=input_ids.shape[1] - 1)
+    next_columns = (columns + 1).clamp(max=input_ids.shape[1] - 1)
     labelled = (labels != -100) & (labels != config.pad_token_id)
-    inputs, next_inputs = input_ids.gather(1, columns), input_ids.gather(1, after)
-    shows_other = labelled & shows_item.gather(1, columns) & (inputs != labels)
-    has_next = labelled & shows_item.gather(1, after) & (columns < after)
+    inputs, next_inputs = input_ids.gather(1, columns), input_ids.gather(1, next_columns)
+    shows_other_item = labelled & shows_item.gather(1, columns) & (inputs != labels)
+    has_next = labelled & shows_item.gather(1, next_columns) & (columns < next_columns)
     has_label = torch.zeros_like(input_ids, dtype=torch.long).scatter_add(1, columns, labelled.long()) > 0
     counts = [
-        *(labelled, labelled & (inputs == labels), labelled & (inputs == config.mask_token_id), shows_other),
+        *(labelled, labelled & (inputs == labels), labelled & (inputs == config.mask_token_id), shows_other_item),
         *(has_next & (next_inputs == labels), has_next & (next_inputs != labels)),
-        *(shows_other & has_next & (next_inputs == labels), shows_other & has_next & (next_inputs != labels)),
+        *(
+            shows_other_item & has_next & (next_inputs == labels),
+            shows_other_item & has_next & (next_inputs != labels),
+        ),
         shows_item & ~has_label,
     ]
     counts = torch.stack([count.sum() for count in counts]).tolist()  # a device synchronization, as in select_targets
-    num_labels, own, hidden, other, followed, not_followed, other_followed, other_not_followed, unlabelled = counts
+    (
+        num_labels,
+        num_copied,
+        num_masked,
+        other,
+        followed,
+        not_followed,
+        other_followed,
+        other_not_followed,
+        unlabelled,
+    ) = counts
     if config.is_causal and num_labels:
         # If a user repeats one item, the next input is the label for both objectives: this says nothing.
-        is_copy = own == num_labels and not unlabelled and not_followed
-        is_masked = 2 * hidden > num_labels > 5 * other and unlabelled and not_followed > followed
+        is_copy = num_copied == num_labels and not unlabelled and not_followed
+        is_masked = 2 * num_masked > num_labels > 5 * other and unlabelled and not_followed > followed
         if is_copy or is_masked:
             kind = "labels are the inputs themselves" if is_copy else "items are masked"
             raise ValueError(
@@ -235,15 +248,15 @@ def candidate_loss(
     """
     num_labels, num_items = len(hidden_states), config.vocab_size - 3  # PAD, MASK and UNK are no items
     if config.loss == "gbce":
-        rate = min(config.num_negatives / max(num_items - 1, 1), 1.0)
+        sampling_rate = min(config.num_negatives / max(num_items - 1, 1), 1.0)
         # The optimal logit if all items are equally likely: without it, finding it takes hundreds of steps.
-        start = math.log(gbce_beta(rate, config.gbce_t) / config.num_negatives)
-        bias = bias + start - (log_q + math.log(num_items))
+        bias_offset = math.log(gbce_beta(sampling_rate, config.gbce_t) / config.num_negatives)
+        bias = bias + bias_offset - (log_q + math.log(num_items))
     positive = ((hidden_states * weight[:num_labels]).sum(1) + bias[:num_labels]).float()
     negative = torch.addmm(bias[num_labels:], hidden_states, weight[num_labels:].T).float()
     negative = negative.masked_fill(item_ids[:num_labels, None] == item_ids[num_labels:], -torch.inf)
     if config.loss == "gbce":
-        return gbce_loss(positive, negative, rate, config.gbce_t)
+        return gbce_loss(positive, negative, sampling_rate, config.gbce_t)
     return sampled_softmax_loss(positive, negative, log_q[num_labels:])
 
 
@@ -259,4 +272,4 @@ def mixture_loss(losses: torch.Tensor, share: torch.Tensor, repeated: torch.Tens
     Returns:
         `torch.Tensor`: the sum over the labels.
     """
-    return -torch.logaddexp(share - losses.float(), log_of_shares(repeated)).sum()
+    return -torch.logaddexp(share - losses.float(), safe_log(repeated)).sum()

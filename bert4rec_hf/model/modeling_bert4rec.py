@@ -82,16 +82,16 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
             return model, info
         if kwargs.get("state_dict") is not None:
             return model
-        is_whole = cls.__name__ in (model.config.architectures or [])
+        is_same_class = cls.__name__ in (model.config.architectures or [])
         encoder = {name for name, _ in model.base_model.named_children()}
-        wrong = [
-            f"{name} is {how}"
-            for how in ("missing", "unexpected")
-            for name in sorted(info[f"{how}_keys"])
-            if is_whole or name.removeprefix(f"{cls.base_model_prefix}.").partition(".")[0] in encoder
+        bad_tensors = [
+            f"{name} is {problem}"
+            for problem in ("missing", "unexpected")
+            for name in sorted(info[f"{problem}_keys"])
+            if is_same_class or name.removeprefix(f"{cls.base_model_prefix}.").partition(".")[0] in encoder
         ]
-        if wrong:
-            raise ValueError(f"the weights do not fit the config: {wrong[0]} ({len(wrong)} such tensors).")
+        if bad_tensors:
+            raise ValueError(f"the weights do not fit the config: {bad_tensors[0]} ({len(bad_tensors)} such tensors).")
         model._check_values()
         return model
 
@@ -150,13 +150,13 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     def _resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of=None, mean_resizing=True):
         embeddings = super()._resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
         if embeddings.max_values:
-            embeddings.item_features = _resized(embeddings.item_features, embeddings.num_embeddings, 0)
+            embeddings.item_features = _resize_rows(embeddings.item_features, embeddings.num_embeddings, 0)
         if hasattr(self, "item_counts"):
-            self.item_counts = _resized(self.item_counts, embeddings.num_embeddings, 1)
+            self.item_counts = _resize_rows(self.item_counts, embeddings.num_embeddings, 1)
         return embeddings
 
 
-def _resized(table: torch.Tensor, num_rows: int, fill: int) -> torch.Tensor:
+def _resize_rows(table: torch.Tensor, num_rows: int, fill: int) -> torch.Tensor:
     """The table cut to `num_rows` rows, or extended with `fill`."""
     table = table[:num_rows]
     return torch.cat([table, table.new_full((num_rows - len(table), *table.shape[1:]), fill)])
@@ -248,8 +248,8 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         hidden_states = self.final_norm(hidden_states)
         if attention_mask is not None and attention_mask.ndim == 2 and not self.training:
             # The states at padding depend on the other rows, whose padding decides which mask is used.
-            there = attention_mask if output_positions is None else attention_mask.gather(1, output_positions)
-            hidden_states = hidden_states.masked_fill(there[..., None] == 0, 0.0)
+            is_not_padding = attention_mask if output_positions is None else attention_mask.gather(1, output_positions)
+            hidden_states = hidden_states.masked_fill(is_not_padding[..., None] == 0, 0.0)
         return BaseModelOutput(last_hidden_state=hidden_states)
 
     def can_narrow(
@@ -270,9 +270,9 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         return not self.config.is_causal or 2 * output_positions.shape[1] <= hidden_states.shape[1]
 
     def make_mask(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs):
-        is_causal, of_rows = self.config.is_causal, getattr(attention_mask, "ndim", None) == 2
+        is_causal, is_padding_mask = self.config.is_causal, getattr(attention_mask, "ndim", None) == 2
         is_eager_sdpa = self.config._attn_implementation == "sdpa" and not torch.compiler.is_compiling()
-        if is_causal and of_rows and is_eager_sdpa:
+        if is_causal and is_padding_mask and is_eager_sdpa:
             if (attention_mask[:, 1:] <= attention_mask[:, :-1]).all():
                 attention_mask = None  # causal attention never sees right padding; sdpa is faster without a mask
         if is_causal:
@@ -281,7 +281,12 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             mask = create_bidirectional_mask(
                 config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask, **kwargs
             )
-        if of_rows and isinstance(mask, torch.Tensor) and mask.dtype == torch.bool and mask.device.type == "cpu":
+        if (
+            is_padding_mask
+            and isinstance(mask, torch.Tensor)
+            and mask.dtype == torch.bool
+            and mask.device.type == "cpu"
+        ):
             # sdpa would convert it in every layer, and for all queries, which have the same mask if not causal.
             mask = additive_mask(mask if is_causal else mask[:, :, :1], hidden_states.dtype)
         return mask
@@ -378,8 +383,8 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
             inputs_embeds = inputs_embeds.view(*input_ids.shape, -1)
         else:
             inputs_embeds = embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-            look_up = embeddings if config.head_item_features else nn.functional.embedding
-            rows = look_up(item_ids, weight)
+            embed = embeddings if config.head_item_features else nn.functional.embedding
+            rows = embed(item_ids, weight)
         return inputs_embeds, {"item_ids": item_ids, "log_q": log_q, "weight": rows, "bias": bias[item_ids]}
 
     @property
@@ -515,10 +520,10 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         columns = torch.arange(input_ids.shape[1], device=input_ids.device)
         positions = columns.expand(len(input_ids), -1) if positions is None else positions
         rows = torch.arange(len(input_ids), device=input_ids.device).repeat_interleave(positions.shape[1])
-        wanted = positions.flatten()
+        columns_of_states = positions.flatten()
         if places is not None:
-            rows, wanted = rows[places], wanted[places]
-        ages = wanted[:, None] - columns
+            rows, columns_of_states = rows[places], columns_of_states[places]
+        ages = columns_of_states[:, None] - columns
         ages = (ages + 1).clamp(min=0) if self.config.is_causal else ages.abs()  # a causal input is the item before
         item_ids = self.seen_items(input_ids, attention_mask if getattr(attention_mask, "ndim", 0) == 2 else None)
         return item_ids[rows], ages.masked_fill(~is_item(self.config, item_ids)[rows], 0)

@@ -266,8 +266,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         num_items = min(num_items, self.config.vocab_size - 3)
         top = [voted.topk(num_items) for voted in self.vote(states, 1_000_000)]
         if not top:
-            nothing = input_ids.new_zeros(0, num_items)
-            return nothing, nothing.float()
+            no_items = input_ids.new_zeros(0, num_items)
+            return no_items, no_items.float()
         values, item_ids = map(torch.cat, zip(*top))
         return item_ids, (values / temperature).softmax(-1)
 

@@ -330,8 +330,10 @@ class Bert4RecProcessor(ProcessorMixin):
         processor_dict, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
         with open(cached_file(pretrained_model_name_or_path, VOCABULARY_NAME, **hub_kwargs), encoding="utf-8") as file:
             processor_dict["vocabulary"] = json.load(file)
-        quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
-        config_file = cached_file(pretrained_model_name_or_path, CONFIG_NAME, **hub_kwargs, **quiet)
+        no_errors = {
+            f"_raise_exceptions_for_{error_kind}": False for error_kind in ("missing_entries", "connection_errors")
+        }
+        config_file = cached_file(pretrained_model_name_or_path, CONFIG_NAME, **hub_kwargs, **no_errors)
         processor_dict["is_causal"] = config_file is not None and _objective_of(config_file)
         return processor_dict, kwargs
 

@@ -104,13 +104,13 @@ def as_lists(
     """Turns a top-k, both `(batch_size, at most k)`, into the output; refuses short lists unless `allow_fewer`."""
     if values.isnan().any():  # topk ranks NaN first
         raise FloatingPointError("the scores are not finite: the model's weights are not, or its training diverged.")
-    nothing = values.isneginf()
-    if not allow_fewer and (values.shape[1] < k or nothing[:, -1].any()):
+    is_empty = values.isneginf()
+    if not allow_fewer and (values.shape[1] < k or is_empty[:, -1].any()):
         raise ValueError(
-            f"k is {k}, but only {int(nothing.logical_not().sum(1).min())} items can be recommended to one of the "
+            f"k is {k}, but only {int(is_empty.logical_not().sum(1).min())} items can be recommended to one of the "
             "users; ask for at most that."
         )
-    return Bert4RecRecommendationOutput(item_ids=item_ids.masked_fill(nothing, 0), scores=values)
+    return Bert4RecRecommendationOutput(item_ids=item_ids.masked_fill(is_empty, 0), scores=values)
 
 
 class ItemFilter:
@@ -208,7 +208,7 @@ def _stream(scores, k, excluded_ids, candidate_ids, chunk_size=4096, group_size=
     states, weight, bias, special_ids = scores
     chunks = range(0, len(weight), chunk_size)
     filters = ItemFilter(excluded_ids, candidate_ids, chunks)
-    normalizers, maxima, firsts, strides = [], [], [], []
+    normalizers, maxima, group_starts, group_strides = [], [], [], []
     for chunk, start in enumerate(chunks):
         logits = torch.addmm(bias[start : start + chunk_size], states, weight[start : start + chunk_size].T).float()
         logits[:, [item - start for item in special_ids if start <= item < start + chunk_size]] = -torch.inf
@@ -219,20 +219,22 @@ def _stream(scores, k, excluded_ids, candidate_ids, chunk_size=4096, group_size=
         padding = num_groups * group_size - logits.shape[1]
         logits = nn.functional.pad(logits, (0, padding), value=-torch.inf) if padding else logits
         maxima.append(logits.view(len(states), group_size, num_groups).amax(1))
-        firsts.append(torch.arange(start, start + num_groups, device=states.device))
-        strides.append(torch.full_like(firsts[-1], num_groups))
+        group_starts.append(torch.arange(start, start + num_groups, device=states.device))
+        group_strides.append(torch.full_like(group_starts[-1], num_groups))
 
-    maxima, firsts, strides = torch.cat(maxima, 1), torch.cat(firsts), torch.cat(strides)
+    maxima, group_starts, group_strides = torch.cat(maxima, 1), torch.cat(group_starts), torch.cat(group_strides)
     groups = maxima.topk(min(k, maxima.shape[1])).indices
-    item_ids = firsts[groups][..., None] + strides[groups][..., None] * torch.arange(group_size, device=states.device)
+    item_ids = group_starts[groups][..., None] + group_strides[groups][..., None] * torch.arange(
+        group_size, device=states.device
+    )
     item_ids = item_ids.flatten(1)
-    left_out = (item_ids >= len(weight)) | torch.isin(item_ids, item_ids.new_tensor(special_ids))
+    excluded = (item_ids >= len(weight)) | torch.isin(item_ids, item_ids.new_tensor(special_ids))
     item_ids = item_ids.clamp(max=len(weight) - 1)
-    left_out |= filters.forbids(item_ids)
+    excluded |= filters.forbids(item_ids)
     rows = max(1, 2**24 // (item_ids.shape[1] * states.shape[1]))  # 64 MB of item embeddings
     pairs = zip(item_ids.split(rows), states.split(rows))
     logits = torch.cat([torch.bmm(weight[ids], state[..., None])[..., 0] + bias[ids] for ids, state in pairs]).float()
-    values, places = logits.masked_fill(left_out, -torch.inf).topk(min(k, len(weight), item_ids.shape[1]))
+    values, places = logits.masked_fill(excluded, -torch.inf).topk(min(k, len(weight), item_ids.shape[1]))
     normalizer = torch.stack(normalizers, 1).logsumexp(1, keepdim=True)
     return values - normalizer, item_ids.gather(1, places), normalizer
 
@@ -245,18 +247,20 @@ def stream_mixture_top_k(
 ) -> tuple[torch.Tensor, torch.LongTensor]:
     """As [`stream_top_k`] for a [`Mixture`]: the best new items by softmax, merged with the history items."""
     (states, weight, bias, _), share, shares, history_ids, ages = scores
-    left_out = history_ids if excluded_ids is None else torch.cat([history_ids, excluded_ids], dim=1)
-    values, item_ids, normalizer = _stream(scores.projection, k, left_out, candidate_ids)
+    excluded = history_ids if excluded_ids is None else torch.cat([history_ids, excluded_ids], dim=1)
+    values, item_ids, normalizer = _stream(scores.projection, k, excluded, candidate_ids)
     log_probs = (weight[history_ids] @ states[..., None])[..., 0] + bias[history_ids] - normalizer
     repeated = add_history(log_probs + share[:, None], history_ids, shares)
-    listed = _first_of_each(history_ids) & (ages > 0) & ~ItemFilter(excluded_ids, candidate_ids).forbids(history_ids)
-    repeated = repeated.masked_fill(~listed, -torch.inf)
+    is_allowed = (
+        _is_first_occurrence(history_ids) & (ages > 0) & ~ItemFilter(excluded_ids, candidate_ids).forbids(history_ids)
+    )
+    repeated = repeated.masked_fill(~is_allowed, -torch.inf)
     values = torch.cat([values + share[:, None], repeated], dim=1)
     values, places = values.topk(min(k, len(weight)))
     return values, torch.cat([item_ids, history_ids], dim=1).gather(1, places)
 
 
-def _first_of_each(item_ids: torch.LongTensor) -> torch.BoolTensor:
+def _is_first_occurrence(item_ids: torch.LongTensor) -> torch.BoolTensor:
     """Mask `(batch_size, num_events)` of each item's first occurrence in its row."""
     items, order = item_ids.sort(dim=1, stable=True)
     first = nn.functional.pad(items[:, 1:] != items[:, :-1], (1, 0), value=True)[:, : items.shape[1]]
@@ -270,8 +274,8 @@ def _places(ids: torch.LongTensor | None, chunks: range) -> list[tuple[torch.Ten
     items, order = ids.flatten().sort()
     bounds = torch.tensor([*chunks, chunks.stop], device=ids.device)
     sizes = torch.searchsorted(items, bounds).diff().tolist()
-    pieces = zip(order.div(ids.shape[1], rounding_mode="floor").split(sizes), items.split(sizes), chunks)
-    return [(rows, columns - start) for rows, columns, start in pieces]
+    id_chunks = zip(order.div(ids.shape[1], rounding_mode="floor").split(sizes), items.split(sizes), chunks)
+    return [(rows, columns - start) for rows, columns, start in id_chunks]
 
 
 def _contains(ids: torch.LongTensor, wanted: torch.LongTensor) -> torch.Tensor:

@@ -242,8 +242,8 @@ class NextItemMixin(RecommendationMixin):
 def _check_ids(name: str, ids: torch.Tensor, dimensions: tuple[int, ...], end: int | None = None):
     """Raises `ValueError` unless `ids` is an integer tensor of ids below `end`."""
     if not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int64, torch.int32) or ids.ndim not in dimensions:
-        what = f"{ids.ndim}-d {ids.dtype}" if isinstance(ids, torch.Tensor) else type(ids).__name__
+        found = f"{ids.ndim}-d {ids.dtype}" if isinstance(ids, torch.Tensor) else type(ids).__name__
         shapes = " or ".join(f"{number}-d" for number in dimensions)
-        raise ValueError(f"{name} must be a {shapes} tensor of integers, not {what}.")
+        raise ValueError(f"{name} must be a {shapes} tensor of integers, not {found}.")
     if end is not None and (outside := (ids < 0) | (ids >= end)).any():
         raise ValueError(f"{name} has the id {int(ids[outside][0])}; the model's are from 0 to {end - 1}.")

@@ -84,10 +84,10 @@ def check_vocabulary(vocabulary: dict):
             f"max_values of {name} is {max_values!r}, an item has {longest}",
         )
     features = [*features, *vocabulary.get("user_features", [])]
-    texts = [item_ids if types(item_ids) == {str} else [], filter(None, titles or [])]
-    texts += [[feature["name"], *feature["values"]] for feature in features]
+    all_strings = [item_ids if types(item_ids) == {str} else [], filter(None, titles or [])]
+    all_strings += [[feature["name"], *feature["values"]] for feature in features]
     try:
-        "".join(chain.from_iterable(texts)).encode()
+        "".join(chain.from_iterable(all_strings)).encode()
     except UnicodeEncodeError:
         check(False, "it holds a lone surrogate (half a character), which UTF-8 cannot encode")
 
@@ -127,16 +127,16 @@ def grow_vocabulary(
         if column is not None and len(column) != len(item_ids):
             raise ValueError(f"there are {len(item_ids)} items and {len(column)} {name}.")
     known_type = type(next(iter(vocabulary["item_ids"]), item_ids[0] if item_ids else None))
-    first = {}  # place of each id that is new
+    first_row = {}  # place of each id that is new
     for row, item in enumerate(item_ids):
         if type(item) is not known_type:
             raise ValueError(
                 f"item id {item!r} is a {type(item).__name__}, the vocabulary holds ids of type {known_type.__name__}."
             )
         if item not in known:
-            first.setdefault(item, row)
-    rows = list(first.values())
-    new = {"item_ids": vocabulary["item_ids"] + list(first)}
+            first_row.setdefault(item, row)
+    rows = list(first_row.values())
+    new = {"item_ids": vocabulary["item_ids"] + list(first_row)}
     if titles is not None or vocabulary.get("titles") is not None:
         new["titles"] = list(vocabulary.get("titles") or [None] * len(vocabulary["item_ids"]))
         titles = [None] * len(item_ids) if titles is None else list(titles)
@@ -156,7 +156,7 @@ def grow_vocabulary(
         {**feature, "values": _add_values(feature["values"], [(user_features or {}).get(feature["name"], [])])[0]}
         for feature in vocabulary.get("user_features", [])
     ]
-    return {**vocabulary, **new}, list(first)
+    return {**vocabulary, **new}, list(first_row)
 
 
 def feature_table(vocabulary: dict) -> np.ndarray:
@@ -180,11 +180,11 @@ def merge_checkpoints(processors: dict) -> dict:
     for name, other in others:
         if other.vocabulary["item_ids"] != vocabulary["item_ids"]:
             raise ValueError(f"{name} has other items than {first_name}; the members of an ensemble share them.")
-        for what in ("split", "unknown_items"):
-            if getattr(other, what) != getattr(first, what):
+        for setting in ("split", "unknown_items"):
+            if getattr(other, setting) != getattr(first, setting):
                 raise ValueError(
-                    f"{name} has {what} {getattr(other, what)}, {first_name} {getattr(first, what)}; the members "
-                    "of an ensemble share it."
+                    f"{name} has {setting} {getattr(other, setting)}, {first_name} {getattr(first, setting)}; the "
+                    "members of an ensemble share it."
                 )
         if vocabulary.get("titles") is None and other.vocabulary.get("titles") is not None:
             vocabulary["titles"] = other.vocabulary["titles"]

@@ -76,8 +76,8 @@ class EMACallback(TrainerCallback):
     def _use_average(self, model: torch.nn.Module, use: bool = True):
         """Swaps in the average, or the raw training weights."""
         if use != self.is_swapped:
-            for mine, its in zip(self.average.module.parameters(), model.parameters()):
-                mine.data, its.data = its.data, mine.data
+            for average, parameter in zip(self.average.module.parameters(), model.parameters()):
+                average.data, parameter.data = parameter.data, average.data
             self.is_swapped = use
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):

@@ -56,7 +56,7 @@ def checkpoint_problem(checkpoint: str) -> str | None:
         return f"{MANIFEST_NAME} is missing: it was cut short, or saved by another Trainer"
     try:
         with open(path, encoding="utf-8") as file:
-            files = {name: (noted["size"], noted["sha256"]) for name, noted in json.load(file).items()}
+            files = {name: (entry["size"], entry["sha256"]) for name, entry in json.load(file).items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         return f"{MANIFEST_NAME} cannot be read ({error})"
     for part in NEEDED:
@@ -127,8 +127,8 @@ def check_save_dir(
     check_report_dir(save_dir)
     names = sorted(os.listdir(save_dir)) if os.path.isdir(save_dir) else []
     # A run interrupted in its first save leaves only these two, which may be overwritten.
-    there = [name for name in names if name not in (LOCK_NAME, SAVING_DIR)]
-    if not there:
+    existing = [name for name in names if name not in (LOCK_NAME, SAVING_DIR)]
+    if not existing:
         return None
     if not resume:
         raise DataError(
@@ -138,13 +138,14 @@ def check_save_dir(
     checkpoint = newest_whole_checkpoint(save_dir)
     if checkpoint is None:
         raise DataError(
-            f"{save_dir} holds {there[0]} and no whole checkpoint-* folder to resume from; choose another --save_dir."
+            f"{save_dir} holds {existing[0]} and no whole checkpoint-* folder to resume from; choose another "
+            "--save_dir."
         )
     if processor is not None:
         before = load_processor(checkpoint)
-        for name, what in (("vocabulary", "vocabulary"), ("data", "reading of the data"), ("split", "split")):
+        for name, description in (("vocabulary", "vocabulary"), ("data", "reading of the data"), ("split", "split")):
             if getattr(before, name) != getattr(processor, name):
-                raise DataError(f"{checkpoint} was trained with another {what}; choose another --save_dir.")
+                raise DataError(f"{checkpoint} was trained with another {description}; choose another --save_dir.")
     if config is not None:
         before, now = Bert4RecConfig.from_pretrained(checkpoint).to_dict(), config.to_dict()
         for name in Bert4RecConfig.__annotations__:
@@ -166,9 +167,9 @@ def clear_save_dir(save_dir: str, only_check: bool = False):
     """
     check_report_dir(save_dir)
     names = set(os.listdir(save_dir) if os.path.isdir(save_dir) else []) - {LOCK_NAME}
-    own = [*filter_repo_objects(names, allow_patterns=RUN_FILES)]
-    is_a_run = any(name == VOCABULARY_NAME or name.startswith(PREFIX_CHECKPOINT_DIR) for name in own)
-    if unknown := sorted(names.difference(own if is_a_run else [])):
+    run_files = [*filter_repo_objects(names, allow_patterns=RUN_FILES)]
+    is_a_run = any(name == VOCABULARY_NAME or name.startswith(PREFIX_CHECKPOINT_DIR) for name in run_files)
+    if unknown := sorted(names.difference(run_files if is_a_run else [])):
         raise DataError(f"{save_dir} holds {unknown[0]}, which is of no training; choose another --save_dir.")
-    for path in (os.path.join(save_dir, name) for name in own if not only_check):
+    for path in (os.path.join(save_dir, name) for name in run_files if not only_check):
         shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)

@@ -53,12 +53,12 @@ def _are_causal(model: torch.nn.Module) -> set[bool]:
     return {member.config.is_causal for member in getattr(model, "members", [model])}
 
 
-def _is_aside(folder: str) -> bool:
+def _is_incomplete(folder: str) -> bool:
     """Whether a folder is a checkpoint that is not complete yet."""
     return os.path.basename(os.path.dirname(folder)) == SAVING_DIR
 
 
-def _warn_of_failure(job: Future):
+def _log_push_failure(job: Future):
     if not job.cancelled() and job.exception() is not None:
         logger.warning(f"A push failed, the training goes on. {job.exception()}")
 
@@ -152,8 +152,8 @@ class Bert4RecTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if self.teacher is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        student, left = self.accelerator.unwrap_model(model), []
-        hook = student.head.register_forward_hook(lambda head, states, output: left.append(output))
+        student, head_outputs = self.accelerator.unwrap_model(model), []
+        hook = student.head.register_forward_hook(lambda head, states, output: head_outputs.append(output))
         try:
             loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         finally:
@@ -161,7 +161,7 @@ class Bert4RecTrainer(Trainer):
         # Several processes average their gradients; Trainer compensates for this in the loss of the labels.
         is_scaled = num_items_in_batch is not None and self.args.average_tokens_across_devices
         scale = self.accelerator.num_processes if is_scaled else 1
-        soft_loss = self.teacher.soft_loss(student, inputs, left[0], loss / scale, num_items_in_batch)
+        soft_loss = self.teacher.soft_loss(student, inputs, head_outputs[0], loss / scale, num_items_in_batch)
         loss = (1 - self.teacher.weight) * loss + self.teacher.weight * scale * soft_loss
         return (loss, outputs) if return_outputs else loss
 
@@ -247,8 +247,8 @@ class Bert4RecTrainer(Trainer):
         elif resume_from_checkpoint:
             if reason := checkpoint_problem(resume_from_checkpoint):
                 raise DataError(f"{resume_from_checkpoint} is not whole: {reason}.")
-        elif self.args.save_strategy != SaveStrategy.NO and (used := checkpoints_of(folder)):
-            raise DataError(f"{used[-1]} is of another run; go on with it, or choose another output_dir.")
+        elif self.args.save_strategy != SaveStrategy.NO and (existing := checkpoints_of(folder)):
+            raise DataError(f"{existing[-1]} is of another run; go on with it, or choose another output_dir.")
         if resume_from_checkpoint:
             saved = sum(name.startswith("rng_state") for name in os.listdir(resume_from_checkpoint))
             if saved != self.args.world_size:
@@ -283,9 +283,9 @@ class Bert4RecTrainer(Trainer):
     # which is renamed when all files and the manifest are on disk.
     def _save_checkpoint(self, model, trial):
         run_dir, name = self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        checkpoint, aside = os.path.join(run_dir, name), os.path.join(run_dir, SAVING_DIR, name)
+        checkpoint, temporary = os.path.join(run_dir, name), os.path.join(run_dir, SAVING_DIR, name)
         self._check_weights()
-        self.args.output_dir = os.path.dirname(aside)
+        self.args.output_dir = os.path.dirname(temporary)
         try:
             with write_errors(checkpoint):
                 super()._save_checkpoint(model, trial)
@@ -297,17 +297,17 @@ class Bert4RecTrainer(Trainer):
                 if self.args.should_save:
                     for callback in self.callback_handler.callbacks:
                         if isinstance(callback, EMACallback):
-                            callback.save(aside)
-                    self.state.save_to_json(os.path.join(aside, TRAINER_STATE_NAME))
-                    write_manifest(aside)
+                            callback.save(temporary)
+                    self.state.save_to_json(os.path.join(temporary, TRAINER_STATE_NAME))
+                    write_manifest(temporary)
                     if os.path.isdir(checkpoint):
-                        os.replace(checkpoint, f"{aside}.before")
-                    os.replace(aside, checkpoint)
+                        os.replace(checkpoint, f"{temporary}.before")
+                    os.replace(temporary, checkpoint)
                     sync(run_dir)
         finally:
             self.args.output_dir = run_dir
             if self.args.should_save:
-                shutil.rmtree(os.path.dirname(aside), ignore_errors=True)
+                shutil.rmtree(os.path.dirname(temporary), ignore_errors=True)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             # Later checkpoints are broken, or from a run that this one replaces.
@@ -321,7 +321,7 @@ class Bert4RecTrainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False):
         """[`Trainer.save_model`]; all files or none, and without the pickle of the arguments, which nothing reads."""
         output_dir = output_dir or self.args.output_dir
-        is_whole = self.args.should_save and not _is_aside(output_dir)
+        is_whole = self.args.should_save and not _is_incomplete(output_dir)
         with atomic_write(output_dir) if is_whole else nullcontext(output_dir) as folder:
             super().save_model(folder, _internal_call=True)
             if self.args.should_save:
@@ -390,7 +390,7 @@ class Bert4RecTrainer(Trainer):
     # Trainer's version would push the whole folder, with pickles and per-user metrics.
     def _push_from_checkpoint(self, checkpoint_folder: str):
         is_last = self.args.hub_strategy == HubStrategy.END
-        if not self.is_world_process_zero() or is_last or _is_aside(checkpoint_folder):
+        if not self.is_world_process_zero() or is_last or _is_incomplete(checkpoint_folder):
             return
         busy = self.push_in_progress is not None and not self.push_in_progress.is_done()
         if busy and not self.args.hub_always_push:
@@ -416,5 +416,5 @@ class Bert4RecTrainer(Trainer):
         if blocking:
             return push_checkpoint(*arguments)
         job = run_as_future(push_checkpoint, *arguments)
-        job.add_done_callback(_warn_of_failure)
+        job.add_done_callback(_log_push_failure)
         return job

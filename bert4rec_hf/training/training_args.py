@@ -16,7 +16,7 @@ def _field(name: str, default=MISSING, help: str | None = None) -> field:
 
 
 # Minimum values
-LEAST = {
+MINIMUM = {
     "num_train_epochs": 0,
     "per_device_train_batch_size": 1,
     "per_device_eval_batch_size": 1,
@@ -97,7 +97,7 @@ class Bert4RecTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self):
-        for name, minimum in LEAST.items():
+        for name, minimum in MINIMUM.items():
             value = getattr(self, name)
             if value is not None and not value >= minimum:
                 raise DataError(f"{name} is {value}; it must be at least {minimum}.")
