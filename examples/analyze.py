@@ -1,11 +1,11 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-What a log is like, before anything is trained on it: activity, repeats, how catalogue and tastes move, and what of the
-test rows training cannot know.
+Statistics of a log, before training on it: activity, repeats, drift of catalogue and preferences, and the share of the
+test rows that training cannot know.
 
     python examples/analyze.py --data_dir ./data --split temporal --cutoff 2022-04-01 --output_dir ./reports/data
 
-Prints a page, and writes it with JSON and a picture (data.txt, data.json, data.png) into --output_dir.
+Prints a report, and writes it to --output_dir as text, JSON and a plot (data.txt, data.json, data.png).
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from bert4rec_hf.files import check_report_dir
 
 @dataclass
 class AnalysisArguments:
-    """Where the report goes, and what of the test rows is looked at apart."""
+    """The folder of the report, and the windows of the test rows."""
 
     output_dir: str = field(metadata={"help": "Folder of the report."})
     windows: str | None = field(

@@ -1,16 +1,16 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-Several models that vote: trains them, says what voting gains, saves them as one model, and recommends.
+Ensembles: trains the members, evaluates the gain from voting, saves them as one model, and recommends.
 
     python examples/ensemble.py train --data_dir ./data --save_dir ./exps --num_members 5
     python examples/ensemble.py evaluate --model_dirs [1,2,3,4,5] --data_dir ./data
     python examples/ensemble.py predict --model_dirs [1,2,3,4,5] --data_dir ./data --output_file submission.csv
 
-train takes the flags of train.py too, for all members; --members is a YAML file with a list of flags of each member,
-as in "- {mlm_probability: 0.5, hidden_size: 256}". The members lie in ./exps/seed1, ./exps/seed2 and so on, the
-ensemble in ./exps/ensemble. Started again, it goes on where it was. [1,2,3] means ./exps/seed1 to ./exps/seed3;
-folders and ids on the Hub will do as well, or the folder of an ensemble. evaluate --save_dir ./best saves what is
-evaluated.
+train also takes the flags of train.py, for all members; --members is a YAML file with a list of the flags of each
+member, as in "- {mlm_probability: 0.5, hidden_size: 256}". The members are saved in ./exps/seed1, ./exps/seed2 and so
+on, the ensemble in ./exps/ensemble. An interrupted run resumes when it is started again. [1,2,3] means ./exps/seed1 to
+./exps/seed3; folders and ids on the Hub work too, or the folder of an ensemble. evaluate --save_dir ./best saves the
+evaluated ensemble.
 """
 
 import json
@@ -42,7 +42,7 @@ from bert4rec_hf.training.checkpoints import check_save_dir
 
 
 RECORD = "members.json"
-# What changes nothing of a model, by how the names begin.
+# Prefixes of the arguments that do not change a model.
 HARMLESS = (
     "output_dir",
     "data_dir",
@@ -62,11 +62,11 @@ class VotingArguments:
     """How the members vote."""
 
     voting: Literal["probability", "log_probability", "reciprocal_rank"] | None = field(
-        default=None, metadata={"help": "What is averaged: an ensemble's own, or the probability."}
+        default=None, metadata={"help": "What to average; by default the ensemble's own setting, or the probability."}
     )
     weights: list[str] = field(
         default_factory=list,
-        metadata={"help": 'A number for each member, or "fitted" on the validation rows; equal if not given.'},
+        metadata={"help": 'One number per member, or "fitted" on the validation rows; default: equal.'},
     )
 
     def __post_init__(self):
@@ -79,43 +79,43 @@ class VotingArguments:
 
 @dataclass
 class MembersArguments:
-    """How many models, and how they differ."""
+    """The number of members, and how they differ."""
 
     save_dir: str = field(metadata={"help": "Folder of the members and of the ensemble."})
-    num_members: int | None = field(default=None, metadata={"help": "Members; as many as --members has, or 5."})
+    num_members: int | None = field(default=None, metadata={"help": "Number of members; default: as --members, or 5."})
     members: str | None = field(default=None, metadata={"help": "YAML file with a list of flags of each member."})
 
 
 @dataclass
 class RankingArguments:
-    """Which models, and which lists."""
+    """The models, and the settings of the lists."""
 
     model_dirs: list[str] = field(
-        metadata={"help": "Folders or ids on the Hub, [1,2,3] for exps/seed1 to exps/seed3, or one ensemble."}
+        metadata={"help": "Folders or Hub ids, [1,2,3] for exps/seed1 to exps/seed3, or one ensemble."}
     )
     k: list[int] = field(
-        default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists; weights are fitted to the first."}
+        default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists; weights are fitted for the first."}
     )
     exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a user's history."})
-    eval_batch_size: int = field(default=128, metadata={"help": "Users ranked at once."})
+    eval_batch_size: int = field(default=128, metadata={"help": "Users per batch."})
 
 
 @dataclass
 class EvaluationArguments:
-    """What is looked at."""
+    """The settings of the evaluation."""
 
     subset: Literal["validation", "test"] = field(default="test", metadata={"help": "Which rows are the targets."})
     windows: str | None = field(
         default=None, metadata={"help": "Windows of a temporal split, from the cut-off on, as in 1M,1M or 14D,14D."}
     )
-    num_rounds: int = field(default=1000, metadata={"help": "Samples of the bootstrap; 0 for no intervals."})
+    num_rounds: int = field(default=1000, metadata={"help": "Number of bootstrap samples; 0 for no intervals."})
     output_dir: str | None = field(default=None, metadata={"help": "Folder of the report."})
-    save_dir: str | None = field(default=None, metadata={"help": "Folder to save the ensemble in, new or empty."})
+    save_dir: str | None = field(default=None, metadata={"help": "New or empty folder to save the ensemble in."})
 
 
 @dataclass
 class PredictionArguments:
-    """For whom, and where to."""
+    """The profiles and the output file."""
 
     submission_file: str = field(
         default="sample_submission.csv", metadata={"help": "File in data_dir that lists the profiles."}
@@ -140,7 +140,7 @@ def train_members(flags: list[str]):
     with directory_lock(args.save_dir):
         check_record(args.save_dir, settings)
         for number, (name, member) in enumerate(members.items(), start=1):
-            is_there = os.path.exists(os.path.join(name, "README.md"))  # what train.py writes last
+            is_there = os.path.exists(os.path.join(name, "README.md"))  # the last file that train.py writes
             print(f"member {number} of {num_members}: {name}{', there already' if is_there else ''}")
             if not is_there:
                 train.main(member)
@@ -171,7 +171,7 @@ def read_overrides(file: str | None) -> list[dict]:
 
 
 def settings_of(flags: list[str]) -> dict:
-    """The arguments of a member, for which train.py would refuse what it would refuse."""
+    """The arguments of a member, checked like those of train.py."""
     settings = {field.name: getattr(part, field.name) for part in train.parse(flags) for field in fields(part)}
     settings = {
         name: value for name, value in settings.items() if isinstance(value, (str, int, float, list, type(None)))
@@ -182,7 +182,7 @@ def settings_of(flags: list[str]) -> dict:
 
 
 def check_record(save_dir: str, settings: dict[str, dict]):
-    """Checks that the members that are there are those that are asked for, and notes those that will be."""
+    """Checks that existing members have the given settings, and records the settings of all members."""
     check_report_dir(save_dir)
     path = os.path.join(save_dir, RECORD)
     before = read_settings(path) if os.path.exists(path) else {}
@@ -193,7 +193,7 @@ def check_record(save_dir: str, settings: dict[str, dict]):
     for name, now in settings.items():
         then = before.get(os.path.basename(name))
         if then is None and os.path.isdir(name) and os.listdir(name):
-            raise DataError(f"{name} is there, and no member that was trained here; choose another --save_dir.")
+            raise DataError(f"{name} exists, but is not a member trained by this command; choose another --save_dir.")
         for flag, value in now.items() if then else ():
             if then.get(flag) != value:
                 raise DataError(f"{name} has {flag} {then.get(flag)}, not {value}; choose another --save_dir.")
@@ -204,7 +204,7 @@ def check_record(save_dir: str, settings: dict[str, dict]):
 
 
 def load_members(args: RankingArguments, voting: VotingArguments, data_args: DataArguments, split: Split):
-    """The ensemble, what it reads with, the log, and the members' names."""
+    """The ensemble, its processor, the log, and the names of the members."""
     fitted = voting.weights == ["fitted"]
     ensemble, processor = load_ensemble(args.model_dirs, voting.voting, None if fitted else voting.weights or None)
     names = args.model_dirs
@@ -283,7 +283,7 @@ def predict(flags: list[str]):
 
 
 def with_folders(flags: list[str]) -> list[str]:
-    """The flags with `[1,2,3]`, in one word or several, as folders."""
+    """The flags with `[1,2,3]`, as one argument or several, replaced by folders."""
     if "--model_dirs" not in flags:
         return flags
     first = last = flags.index("--model_dirs") + 1

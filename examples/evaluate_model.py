@@ -1,10 +1,10 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-Ranks the whole catalogue for the users of a log and says how good that is, beside simple rules.
+Ranks the whole catalogue for the users of a log and evaluates the lists, compared with simple rules.
 
     python examples/evaluate_model.py --model_dir ./exps/seed1 --data_dir ./data --k 10 25 --output_dir ./reports/seed1
 
-In windows further and further after the cut-off, for one model or for several of different cut-offs:
+In consecutive windows after the cut-off, for one model or for several with different cut-offs:
 
     python examples/evaluate_model.py --model_dir ./exps/march ./exps/april --data_dir ./data --windows 1M,1M,1M
 
@@ -12,9 +12,9 @@ Two runs, user by user:
 
     python examples/evaluate_model.py --compare ./reports/seed1 ./reports/seed2
 
-Columns, filters and split are those that the checkpoint was trained with, unless flags say otherwise. Without a model
-there are the simple rules alone. The folder gets evaluation.txt, .json and .png, and evaluation_users.parquet with the
-figures of each user.
+Columns, filters and split are those that the checkpoint was trained with, unless flags override them. Without a model,
+only the simple rules are evaluated. The output is evaluation.txt, .json and .png, and evaluation_users.parquet with
+the figures of each user.
 """
 
 import json
@@ -40,25 +40,25 @@ from bert4rec_hf.files import atomic_write, check_report_dir
 
 @dataclass
 class EvaluationArguments:
-    """What is evaluated, and how."""
+    """The models to evaluate, and the settings."""
 
     model_dir: list[str] = field(
-        default_factory=list, metadata={"help": "Folder of a checkpoint, or its id on the Hub; or several."}
+        default_factory=list, metadata={"help": "Folder or Hub id of one or several checkpoints."}
     )
-    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit, where it is on the Hub."})
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a model on the Hub."})
     subset: Literal["validation", "test"] = field(default="test", metadata={"help": "Which rows are the targets."})
     windows: str | None = field(
         default=None, metadata={"help": "Windows of a temporal split, from the cut-off on, as in 1M,1M or 14D,14D."}
     )
     history: Literal["frozen", "updated"] = field(
-        default="frozen", metadata={"help": "Whether a user's history ends at the cut-off or before each window."}
+        default="frozen", metadata={"help": "End histories at the cut-off (frozen) or before each window (updated)."}
     )
     k: list[int] = field(default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists."})
     exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a user's history."})
     recent_days: int = field(default=30, metadata={"help": 'Days of the baseline "popular in the last days".'})
-    num_rounds: int = field(default=1000, metadata={"help": "Samples of the bootstrap; 0 for no intervals."})
-    eval_batch_size: int = field(default=128, metadata={"help": "Users ranked at once."})
-    compare: list[str] = field(default_factory=list, metadata={"help": "Two folders that --output_dir wrote."})
+    num_rounds: int = field(default=1000, metadata={"help": "Number of bootstrap samples; 0 for no intervals."})
+    eval_batch_size: int = field(default=128, metadata={"help": "Users per batch."})
+    compare: list[str] = field(default_factory=list, metadata={"help": "Two folders written with --output_dir."})
     output_dir: str | None = field(default=None, metadata={"help": "Folder of the report."})
 
     def __post_init__(self):
@@ -77,7 +77,7 @@ def main():
         return compare_runs(args)
     checkpoints = [load_checkpoint(name, args.revision) for name in args.model_dir] or [(None, None)]
     trained = [Split(**processor.split) if processor and processor.split else split for _, processor in checkpoints]
-    # Each from its own origin, unless flags ask for another split.
+    # Each model uses its own split, unless flags set another one.
     splits = trained if trained[0] == split else [split] * len(trained)
     names = args.model_dir or ["the log"]
     for name, split in zip(names, splits):

@@ -1,10 +1,10 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-Writes a submission: for each profile of a file, in its order, the items to recommend after its whole history.
+Writes a submission: for each profile of a file, in the same order, the items recommended after its whole history.
 
     python examples/predict.py --model_dir ./exps/seed1 --data_dir ./data --output_file submission.csv
 
-Columns and filters are those that the checkpoint was trained with, unless flags say otherwise.
+Columns and filters are those that the checkpoint was trained with, unless flags override them.
 """
 
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ from bert4rec_hf.files import check_output_file
 
 @dataclass
 class PredictionArguments:
-    """For whom, and where to."""
+    """The profiles, the model and the output file."""
 
     model_dir: str = field(metadata={"help": "Folder of the checkpoint, or its id on the Hub."})
-    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit, where it is on the Hub."})
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a model on the Hub."})
     submission_file: str = field(
         default="sample_submission.csv", metadata={"help": "File in data_dir that lists the profiles."}
     )
     output_file: str = field(default="submission.csv", metadata={"help": "File to write."})
-    k: int = field(default=25, metadata={"help": "Items a profile."})
+    k: int = field(default=25, metadata={"help": "Number of items per profile."})
     exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a profile's history."})
-    eval_batch_size: int = field(default=128, metadata={"help": "Profiles at once."})
+    eval_batch_size: int = field(default=128, metadata={"help": "Profiles per batch."})
 
 
 def main():

@@ -1,11 +1,11 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-Pushes a checkpoint to the Hub: weights, config, processor, code and card, and nothing else of its folder. One without
-a card, as after `add_items`, gets one first.
+Pushes a checkpoint to the Hub: weights, config, processor, code and card, and no other files. If the card is
+missing, as after `add_items`, it is written first.
 
     python examples/push_to_hub.py --model_dir ./exps/seed1 --hub_model_id user/name
 
-Or the ranking metric, as a Space from which `evaluate.load("user/ranking")` takes it:
+Or the ranking metric, as a Space for `evaluate.load("user/ranking")`:
 
     python examples/push_to_hub.py --metric --hub_model_id user/ranking
 
@@ -21,13 +21,13 @@ from bert4rec_hf.cli.arguments import parse_arguments, run
 
 @dataclass
 class PushArguments:
-    """What is pushed, and where to."""
+    """The files to push, and the repository."""
 
-    hub_model_id: str = field(metadata={"help": "Repository, user/name; made if there is none."})
+    hub_model_id: str = field(metadata={"help": "Repository, user/name; created if missing."})
     model_dir: str | None = field(default=None, metadata={"help": "Folder of the checkpoint."})
     metric: bool = field(default=False, metadata={"help": "Push the ranking metric instead of a checkpoint."})
-    hub_private_repo: bool = field(default=False, metadata={"help": "Make a new repository a private one."})
-    hub_revision: str | None = field(default=None, metadata={"help": "Branch to push to; made if there is none."})
+    hub_private_repo: bool = field(default=False, metadata={"help": "Make a new repository private."})
+    hub_revision: str | None = field(default=None, metadata={"help": "Branch to push to; created if missing."})
     commit_message: str | None = field(default=None, metadata={"help": "Message of the commit."})
 
 
@@ -43,7 +43,7 @@ def main():
     else:
         if not os.path.isdir(args.model_dir):
             raise DataError(f"{args.model_dir}: there is no such folder.")
-        model, processor = load_checkpoint(args.model_dir)  # what cannot be loaded is not shared
+        model, processor = load_checkpoint(args.model_dir)  # a broken checkpoint must not be pushed
         if not os.path.exists(os.path.join(args.model_dir, "README.md")):
             write_model_card(args.model_dir, model, processor, model_id=args.hub_model_id)
         message = args.commit_message or "Upload checkpoint"

@@ -1,11 +1,11 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-The whole way in under a minute: makes up a children's video service, trains a recommender on its March, tests it
-on its April, saves it, loads it in a fresh process and recommends to two children.
+The whole workflow in under a minute: generates data of a children's video service, trains a recommender on March,
+tests it on April, saves it, loads it in a new process and recommends to two children.
 
     python examples/quickstart.py
 
-Everything it writes lies in the folder quickstart.
+All output is written to the folder quickstart.
 """
 
 import json
@@ -22,19 +22,19 @@ def main():
     from bert4rec_hf import DataArguments, read_interactions, write_sample_data
 
     # 1. Viewing logs, a table of albums and a table of profiles
-    print(f"1. Making up a children's video service in {DATA_DIR}", flush=True)
+    print(f"1. Generating data of a children's video service in {DATA_DIR}", flush=True)
     write_sample_data(DATA_DIR)
 
-    # 2. Train on what came before April, evaluate on all of April, so half of the rows predict what was watched last,
-    # 1 to 10 items (a finished run is only evaluated again)
+    # 2. Train on the events before April and evaluate on all of April: half of the training rows have the last 1 to 10
+    # items as targets (a finished run is only evaluated again)
     train(
         *("--data_dir", DATA_DIR, "--save_dir", MODEL_DIR, "--split", "temporal", "--cutoff", "2022-04-01"),
         *("--hidden_size", "64", "--num_head", "2", "--max_length", "64", "--mlm_probability", "0.3"),
         *("--last_item_probability", "0.5", "--last_items", "10", "--epochs", "25", "--k", "10", "25", "--resume"),
     )
 
-    # 3. Load the checkpoint in a fresh process and recommend to two children what to watch next
-    print("\n3. Recommending in a fresh process", flush=True)
+    # 3. Load the checkpoint in a new process and recommend items to two children
+    print("\n3. Recommending in a new process", flush=True)
     interactions = read_interactions(DataArguments(data_dir=DATA_DIR))
     children = []
     for user in (0, 2):
@@ -55,7 +55,7 @@ def train(*arguments: str):
 def recommend(children: list[dict]):
     from transformers import pipeline
 
-    import bert4rec_hf  # noqa: F401 (makes the model known to transformers)
+    import bert4rec_hf  # noqa: F401 (registers the model with transformers)
 
     pipe = pipeline("item-recommendation", model=MODEL_DIR)
     for child, items in zip(children, pipe(children, k=5)):
@@ -71,7 +71,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["recommend"]:
         recommend(json.loads(sys.argv[2]))
     elif sys.argv[1:] and not {"-h", "--help"} & {*sys.argv}:
-        print("error: it takes no arguments; see --help.", file=sys.stderr)
+        print("error: quickstart.py takes no arguments; see --help.", file=sys.stderr)
         sys.exit(2)
     elif sys.argv[1:]:
         print(__doc__)
