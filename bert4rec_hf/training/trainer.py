@@ -108,7 +108,7 @@ class Bert4RecTrainer(Trainer):
         teacher: Teacher | None = None,
         **kwargs,
     ):
-        if not isinstance(processing_class, Bert4RecProcessor):
+        if not hasattr(processing_class, "vocabulary"):  # its class may be of a checkpoint's own code
             raise DataError("Bert4RecTrainer needs processing_class, the Bert4RecProcessor of the model.")
         args = args if args is not None else Bert4RecTrainingArguments("trainer_output")
         args.remove_unused_columns = False
