@@ -45,6 +45,11 @@ class Evaluation:
     users: pa.Table
 
 
+def recommenders_of(report: dict) -> list[str]:
+    """The names of the evaluated recommenders, the model first if given."""
+    return [name for name in report["windows"][0]["groups"][ALL_USERS]["results"] if name != CEILING]
+
+
 def evaluate(
     model: Bert4RecForMaskedLM | None,
     processor: Bert4RecProcessor,

@@ -8,9 +8,9 @@ from helpers import make_model, random_log
 from matplotlib.figure import Figure
 
 from bert4rec_hf import DataError, analyze, compare, evaluate, fit_processor, parse_windows
+from bert4rec_hf.evaluation.plots import draw_evaluation
 from bert4rec_hf.evaluation.reports import (
     comparison_text,
-    draw_evaluation,
     evaluation_text,
     in_short,
     read_users,
