@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, make_dataclass
 from difflib import get_close_matches
 
+import torch
 import yaml
 from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser
@@ -272,6 +273,8 @@ def run(main: Callable[[], None]):
     try:
         main()
         sys.stdout.flush()
+        if torch.distributed.is_initialized():  # or a thread of gloo may abort the process when Python ends
+            torch.distributed.destroy_process_group()
     except (DataError, StrictDataclassError, FloatingPointError, ImportError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)

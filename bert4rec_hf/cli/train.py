@@ -23,6 +23,7 @@ from ..evaluation.windows import evaluate
 from ..files import directory_lock
 from ..hub.growth import load_and_grow
 from ..hub.load import load_checkpoint
+from ..hub.push import push_checkpoint
 from ..metrics.ranking.ranking import ranking_scores
 from ..model.configuration_bert4rec import Bert4RecConfig
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
@@ -195,8 +196,10 @@ def train(
     with stop_on_signal:
         trainer.train(checkpoint if args.resume_from_checkpoint is True else args.resume_from_checkpoint)
     trainer.save_model(_internal_call=True)
-    if not is_main_process:
+    if not is_main_process:  # the rest is done by one process
         return
+    if trainer.is_fsdp_enabled:  # its parameters are sharded
+        model, _ = load_checkpoint(args.output_dir)
 
     # 4. Analyse the data, evaluate against the baselines, write the card, and push
     write_data_report(args.output_dir, analyze(interactions, split, windows))
@@ -219,7 +222,15 @@ def train(
     trainer.create_model_card(**card)
     print(f"saved to {args.output_dir}")
     if args.push_to_hub:
-        print(f"pushed to {trainer.push_to_hub(**card).repo_url}")
+        commit = push_checkpoint(
+            args.output_dir,
+            trainer.hub_model_id,
+            args.hub_private_repo,
+            args.hub_revision,
+            args.hub_token,
+            commit_message="End of training",
+        )
+        print(f"pushed to {commit.repo_url}")
 
 
 def check_metric(args: Bert4RecTrainingArguments):

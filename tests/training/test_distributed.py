@@ -30,6 +30,7 @@ trainer.save_model()
 if trainer.is_world_process_zero():
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     print(json.dumps([trainer.args.world_size, losses, metrics]))
+torch.distributed.destroy_process_group()  # or a thread of gloo may abort the process when Python ends
 """
 
 
