@@ -84,9 +84,8 @@ class CommandParser(HfArgumentParser):
         self.aliases = {alias: name for alias, name in ALIASES.items() if alias not in names and name in names}
         self.flags = [*self._option_string_actions]
         for action in self._actions:
-            if (
-                action.type is string_to_bool and action.nargs is None
-            ):  # HfArgumentParser wants a value for None or bool
+            # HfArgumentParser wants a value for `bool | None`.
+            if action.type is string_to_bool and action.nargs is None:
                 action.nargs, action.const = "?", True
 
     def error(self, message: str):
@@ -108,6 +107,7 @@ class CommandParser(HfArgumentParser):
         The arguments as dataclasses, one of each type.
 
         Args:
+            args (`Sequence[str]`): flags by the names of fields, see [`~CommandParser.resolve_aliases`].
             rest (`bool`, *optional*, defaults to `False`): return unknown arguments as a last list instead of an
                 error.
 
@@ -116,7 +116,7 @@ class CommandParser(HfArgumentParser):
         """
         try:
             *parts, unknown = self.parse_args_into_dataclasses(
-                self.resolve_aliases(args), return_remaining_strings=True, look_for_args_file=False
+                args, return_remaining_strings=True, look_for_args_file=False
             )
         except StrictDataclassError:
             raise
@@ -198,12 +198,11 @@ def parse_arguments(
     while args and args[0].endswith(SETTINGS_FILES) and not rest:
         file = args.pop(0)
         values = _read_values(file)
-        flags = parser.resolve_aliases(as_flags(values))
         for name in values:
             if parser.resolve_aliases([f"--{name}"])[0] not in parser.flags:
                 raise DataError(f"{file}: {parser.unknown_flag_message(f'--{name}')}")
-        defaults += flags
-    args = defaults + parser.resolve_aliases(args)
+        defaults += as_flags(values)
+    args = parser.resolve_aliases(defaults + args)
     if checkpoint is not None:
         args = as_flags(_checkpoint_values(parser, checkpoint, args, merge)) + args
     return parser.parse(args, rest)

@@ -70,15 +70,15 @@ def main(flags: list[str] | None = None):
 
     # 2. Continue training on the events before them
     train_flags = [*init_flags, "--split", "temporal", "--cutoff", split.cutoff, "--save_dir", folder, "--resume"]
+    arguments = train.parse(train_flags)
     if not os.path.exists(os.path.join(folder, "README.md")):  # the last file of a training
-        train.main(train_flags)
+        train.train_locked(*arguments)
     if live is None:
         commit = push_checkpoint(folder, **target, commit_message=f"Night of {last_day}: the first")
         return print(f"pushed to {commit.repo_url}, commit {commit.oid}; there was no live model to compare with")
 
     # 3. The same users, the same days, both models
-    parsed = train.parse(train_flags)
-    training = parsed[train.ARGUMENTS.index(Bert4RecTrainingArguments)]
+    training = arguments[train.ARGUMENTS.index(Bert4RecTrainingArguments)]
     settings = {"k": training.k, "exclude_seen": training.exclude_seen, "num_rounds": 0}
     before = evaluate(*load_checkpoint(live), interactions, split, **settings)
     (window,) = compare(before.users, read_users(folder), args.num_rounds)

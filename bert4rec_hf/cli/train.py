@@ -95,8 +95,12 @@ def parse(flags: list[str] | None = None) -> tuple:
 
 
 def main(flags: list[str] | None = None):
-    """The command: parses the flags and trains, with the folder locked for other processes."""
-    arguments = parse(flags)
+    """The command: parses the flags and trains."""
+    train_locked(*parse(flags))
+
+
+def train_locked(*arguments):
+    """[`train`], with the folder locked for other processes."""
     args = arguments[ARGUMENTS.index(Bert4RecTrainingArguments)]
     with directory_lock(args.output_dir) if args.process_index == 0 else nullcontext():
         train(*arguments)

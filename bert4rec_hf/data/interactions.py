@@ -130,10 +130,10 @@ class Interactions:
             )
             text = step.replace("{}", names_and_counts, 1) if names_and_counts else step
             lines.append((sum(count for _, count in counts), text))
-        smallest = sorted(range(len(lines)), key=lambda number: lines[number][0])[: max(len(lines) - max_lines + 1, 0)]
-        smallest = smallest if len(lines) > max_lines else []
+        num_hidden = len(lines) - max_lines + 1 if len(lines) > max_lines else 0
+        smallest = sorted(range(len(lines)), key=lambda number: lines[number][0])[:num_hidden]
         shown = [f"{count:>12,}  {text}" for number, (count, text) in enumerate(lines) if number not in smallest]
-        return "\n".join(shown + [f"{'':12}  and {len(smallest)} smaller counts"] * bool(smallest))
+        return "\n".join(shown + [f"{'':12}  and {num_hidden} smaller counts"] * bool(num_hidden))
 
 
 def read_interactions(

@@ -77,8 +77,7 @@ class RankingEvaluator:
 
     def __call__(self, model: Bert4RecForMaskedLM | Callable) -> dict[str, float]:
         """The metrics by name, such as `recall@10`, of a model or a function with the signature of its `recommend`."""
-        scores = self.score(self.rank(model))
-        return {name: float(np.nanmean(values)) for name, values in scores.items()}
+        return self.metrics(self.rank(model))
 
     @cached_property
     def targets(self) -> Targets:
@@ -107,6 +106,10 @@ class RankingEvaluator:
         finally:
             if is_training:
                 model.train()
+
+    def metrics(self, ranked: np.ndarray) -> dict[str, float]:
+        """The means of [`~RankingEvaluator.score`] over the users with targets."""
+        return {name: float(np.nanmean(values)) for name, values in self.score(ranked).items()}
 
     def score(self, ranked: np.ndarray) -> dict[str, np.ndarray]:
         """The metrics of lists `(num_users, max(k))`, one value per user: see `metrics/ranking`."""

@@ -71,4 +71,4 @@ def _ndcg(total: np.ndarray, items: np.ndarray, evaluator: RankingEvaluator) -> 
     (k,) = evaluator.k
     places = torch.from_numpy(total).topk(k, dim=1).indices.numpy()
     ranked = np.take_along_axis(items, places, axis=1)
-    return float(np.nanmean(evaluator.score(ranked)[f"ndcg@{k}"]))
+    return evaluator.metrics(ranked)[f"ndcg@{k}"]

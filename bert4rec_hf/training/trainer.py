@@ -220,8 +220,7 @@ class Bert4RecTrainer(Trainer):
             ranked = evaluator.rank(recommend)
         targets, metrics = None, {}
         if "relevant" in row:
-            targets = evaluator.targets.lists()
-            metrics = {name: float(np.nanmean(values)) for name, values in evaluator.score(ranked).items()}
+            targets, metrics = evaluator.targets.lists(), evaluator.metrics(ranked)
             if self.compute_metrics is not None:
                 metrics |= self.compute_metrics(EvalPrediction(predictions=ranked, label_ids=targets))
         metrics = {
