@@ -42,8 +42,8 @@ CHECKPOINT_FILES = [
     CARD_NAME,
     "data.png",
     "evaluation.png",
-    *(f"{part}_bert4rec.py" for part in ("configuration", "layers", "loss", "modeling", "pipeline", "processing")),
-    *(f"{part}_bert4rec.py" for part in ("ranking", "recommendation", "vocabulary")),
+    *(f"{part}_bert4rec.py" for part in ("configuration", "layers", "loss", "masking", "modeling", "pipeline")),
+    *(f"{part}_bert4rec.py" for part in ("processing", "ranking", "recommendation", "vocabulary")),
     "modeling_bert4rec_ensemble.py",
 ]
 # What json, transformers, safetensors and torch raise for malformed files.

@@ -416,11 +416,6 @@ def positions_from_the_newest(attention_mask: torch.Tensor) -> torch.LongTensor:
     return (attention_mask.long().flip(1).cumsum(1).flip(1) - 1).clamp(min=0)
 
 
-def additive_mask(mask: torch.BoolTensor, dtype: torch.dtype) -> torch.Tensor:
-    """The additive attention mask: 0 where `mask` is true, the minimum of `dtype` elsewhere."""
-    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
-
-
 def take_positions(states: torch.Tensor, positions: torch.LongTensor) -> torch.Tensor:
     """The states `(batch_size, sequence_length, width)` at each row's positions `(batch_size, num_positions)`."""
     return states.gather(1, positions[..., None].expand(-1, -1, states.shape[2]))

@@ -1,13 +1,11 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """PyTorch BERT4Rec model."""
 
-import inspect
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from transformers import initialization as init
-from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 from transformers.modeling_utils import PreTrainedModel
 from transformers.processing_utils import Unpack
@@ -25,7 +23,6 @@ from .layers_bert4rec import (
     Bert4RecOutputLayer,
     Bert4RecRepeatPrior,
     Bert4RecZeroLinear,
-    additive_mask,
     is_item,
     positions_from_the_newest,
     rotary_position_embeddings,
@@ -39,6 +36,7 @@ from .loss_bert4rec import (
     mixture_loss,
     select_targets,
 )
+from .masking_bert4rec import can_narrow, make_mask, make_mask_of
 from .recommendation_bert4rec import Bert4RecRecommendationOutput, NextItemMixin
 
 
@@ -48,10 +46,6 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .processing_bert4rec import Bert4RecProcessor  # noqa: F401
     from .ranking_bert4rec import rank_items  # noqa: F401
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
-
-
-# No KV cache; the name of the argument depends on the transformers version.
-NO_CACHE = {"cache" if "cache" in inspect.signature(create_causal_mask).parameters else "past_key_values": None}
 
 
 class Bert4RecPreTrainedModel(PreTrainedModel):
@@ -233,13 +227,15 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
                 position_ids = torch.arange(sequence_length - 1, -1, -1, device=device)[None]
 
         hidden_states = self.embeddings(input_ids, position_ids, user_features, inputs_embeds)
-        mask = self.make_mask(hidden_states, attention_mask)
+        mask = make_mask(self.config, hidden_states, attention_mask)
         if self.config.position_embedding_type == "rope":
             kwargs["position_embeddings"] = rotary_position_embeddings(self.config, position_ids)
         for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states, mask, **kwargs)
-        if output_positions is not None and self.can_narrow(output_positions, hidden_states, attention_mask, kwargs):
-            mask = self.make_mask_of(output_positions, hidden_states, attention_mask)
+        if output_positions is not None and can_narrow(
+            self.config, output_positions, hidden_states, attention_mask, kwargs
+        ):
+            mask = make_mask_of(self.config, output_positions, hidden_states, attention_mask)
             hidden_states = self.layers[-1](hidden_states, mask, output_positions, **kwargs)
         else:
             hidden_states = self.layers[-1](hidden_states, mask, **kwargs)
@@ -251,57 +247,6 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             is_not_padding = attention_mask if output_positions is None else attention_mask.gather(1, output_positions)
             hidden_states = hidden_states.masked_fill(is_not_padding[..., None] == 0, 0.0)
         return BaseModelOutput(last_hidden_state=hidden_states)
-
-    def can_narrow(
-        self,
-        output_positions: torch.LongTensor,
-        hidden_states: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        kwargs: dict,
-    ) -> bool:
-        """Whether the last layer can compute the states at `output_positions` only, and whether that is quicker."""
-        recorded = ("output_hidden_states", "output_attentions")  # recorded for all positions
-        if any(kwargs.get(name, getattr(self.config, name)) for name in recorded):
-            return False
-        # Only eager and sdpa accept a subset of queries, and a custom 4-d mask is for all queries.
-        if self.config._attn_implementation not in ("eager", "sdpa") or getattr(attention_mask, "ndim", 2) != 2:
-            return False
-        # In training a causal model predicts at all positions, for which sdpa needs no mask.
-        return not self.config.is_causal or 2 * output_positions.shape[1] <= hidden_states.shape[1]
-
-    def make_mask(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs):
-        is_causal, is_padding_mask = self.config.is_causal, getattr(attention_mask, "ndim", None) == 2
-        is_eager_sdpa = self.config._attn_implementation == "sdpa" and not torch.compiler.is_compiling()
-        if is_causal and is_padding_mask and is_eager_sdpa:
-            if (attention_mask[:, 1:] <= attention_mask[:, :-1]).all():
-                attention_mask = None  # causal attention never sees right padding; sdpa is faster without a mask
-        if is_causal:
-            mask = create_causal_mask(self.config, hidden_states, attention_mask, **NO_CACHE)
-        else:
-            mask = create_bidirectional_mask(
-                config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask, **kwargs
-            )
-        if (
-            is_padding_mask
-            and isinstance(mask, torch.Tensor)
-            and mask.dtype == torch.bool
-            and mask.device.type == "cpu"
-        ):
-            # sdpa would convert it in every layer, and for all queries, which have the same mask if not causal.
-            mask = additive_mask(mask if is_causal else mask[:, :, :1], hidden_states.dtype)
-        return mask
-
-    def make_mask_of(
-        self, positions: torch.LongTensor, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
-    ):
-        """The mask of the queries at `positions` `(batch_size, num_positions)` only."""
-        if not self.config.is_causal:
-            queries = hidden_states[:, : positions.shape[1]]
-            return self.make_mask(queries, attention_mask, encoder_hidden_states=hidden_states)
-        mask = torch.arange(hidden_states.shape[1], device=positions.device) <= positions[..., None]
-        if attention_mask is not None:
-            mask &= attention_mask[:, None].bool()
-        return additive_mask(mask[:, None], hidden_states.dtype)
 
 
 class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):

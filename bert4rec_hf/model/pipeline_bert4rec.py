@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .configuration_bert4rec import Bert4RecConfig  # noqa: F401
     from .layers_bert4rec import Bert4RecLayer  # noqa: F401
     from .loss_bert4rec import linear_cross_entropy  # noqa: F401
+    from .masking_bert4rec import make_mask  # noqa: F401
     from .modeling_bert4rec import Bert4RecForMaskedLM  # noqa: F401
     from .modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM  # noqa: F401
     from .processing_bert4rec import Bert4RecProcessor  # noqa: F401
