@@ -10,10 +10,10 @@ from datasets import Dataset
 
 from ..errors import DataError
 from ..model.processing_bert4rec import Bert4RecProcessor
-from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, normalize_value
+from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, ids_by_value, normalize_value
+from .columns import ids_as
 from .interactions import Interactions
 from .splits import Split, Window
-from .tables import ids_as
 
 
 def fit_processor(interactions: Interactions, split: Split, unknown_items: str = "skip") -> Bert4RecProcessor:
@@ -61,7 +61,7 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
 
 
 def _fit_values(
-    values: pa.Array, is_training: np.ndarray, name: str, counts: dict[str, int]
+    values: pa.DictionaryArray, is_training: np.ndarray, name: str, counts: dict[str, int]
 ) -> tuple[np.ndarray, list[str]]:
     """Value ids `(num_values,)`, 0 for missing, and the normalised values of the training rows behind ids 1, 2, ..."""
     codes, texts = _normalized(values)
@@ -74,11 +74,10 @@ def _fit_values(
     return np.array([ids.get(text, 0) for text in texts], dtype=np.int32)[codes], names
 
 
-def _normalized(values: pa.Array) -> tuple[np.ndarray, list[str]]:
+def _normalized(values: pa.DictionaryArray) -> tuple[np.ndarray, list[str]]:
     """A column as codes `(num_values,)` into its distinct normalised values; only these are handled one by one."""
-    encoded = values.dictionary_encode() if not pa.types.is_dictionary(values.type) else values
-    texts = [normalize_value(value) for value in encoded.dictionary.to_pylist()] + [""]
-    return encoded.indices.fill_null(len(texts) - 1).to_numpy().astype(np.int64), texts
+    texts = [normalize_value(value) for value in values.dictionary.to_pylist()] + [""]
+    return values.indices.fill_null(len(texts) - 1).to_numpy().astype(np.int64), texts
 
 
 def as_dataset(rows: Dataset | Iterable) -> Dataset:
@@ -132,7 +131,7 @@ def _lists(codes: np.ndarray, values: np.ndarray, size: int) -> pa.ListArray:
 def token_ids(interactions: Interactions, processor: Bert4RecProcessor) -> np.ndarray:
     """Token id of each item code, `(num_items,)`; -1 where the vocabulary does not know it."""
     known = pa.array(processor.vocabulary["item_ids"])
-    tokens = pc.index_in(ids_as(interactions.item_ids, known.type), known)
+    tokens = pc.index_in(ids_as(interactions.item_ids, known), known)
     return pc.add(tokens, NUM_SPECIAL_TOKENS).fill_null(-1).to_numpy().astype(np.int32)
 
 
@@ -145,9 +144,9 @@ def _user_features(interactions: Interactions, processor: Bert4RecProcessor) -> 
             columns.append(np.zeros((len(columns[0]), 1), dtype=np.int32))
             continue
         codes, texts = _normalized(interactions.user_features[feature["name"]])
-        ids = pc.index_in(pa.array(texts, pa.string()), pa.array(feature["values"], pa.string()))
-        value_ids = pc.add(ids, 1).fill_null(0).to_numpy().astype(np.int32)
-        columns.append(np.append(value_ids[codes], np.int32(0))[:, None])
+        ids = ids_by_value(feature["values"])
+        ids = np.array([ids.get(text, 0) for text in texts], dtype=np.int32)
+        columns.append(np.append(ids[codes], np.int32(0))[:, None])
     return np.concatenate(columns, axis=1)
 
 

@@ -2,14 +2,36 @@
 """Reading, checking and cleaning logs, item tables and profile tables: files or data sets into Arrow and numpy."""
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from transformers.utils import logging
 
 from ..errors import DataError
-from .tables import Table, error_text, ids_as, open_table, read_ids, read_numbers, read_times
+from ..model.processing_bert4rec import Bert4RecProcessor
+from .columns import (
+    categories,
+    check_spellings,
+    decoded,
+    error_text,
+    ids_as,
+    is_list,
+    is_text,
+    list_values,
+    read_ids,
+    read_numbers,
+    texts,
+)
+from .tables import Table, is_there, open_table
+from .times import check_time_zone, read_times
+
+
+logger = logging.get_logger(__name__)
+
+FILES = ("history_data_file", "profile_data_file", "meta_data_file", "meta_data_plus_file")
+ROLES = ("the log", "the profile table", "the item table", "the keyword table")
 
 
 @dataclass
@@ -22,22 +44,33 @@ class DataArguments:
     _argument_group_name = "Data"
 
     data_dir: str = field(default=".", metadata={"help": "Folder of the files below."})
-    history_data_file: str = field(
-        default="history_data.csv",
-        metadata={"help": "The log: CSV or Parquet; a file, a folder or a glob. One row is one viewing."},
+    history_data_file: list[str] = field(
+        default_factory=lambda: ["history_data.csv"],
+        metadata={"help": "The log: CSV, JSON lines or Parquet; files, folders or globs. One row is one viewing."},
     )
-    profile_data_file: str = field(
-        default="profile_data.csv", metadata={"help": 'The profiles, or "none". One row is one user.'}
+    profile_data_file: list[str] = field(
+        default_factory=lambda: ["profile_data.csv"],
+        metadata={"help": 'The profiles, or "none". One row is one user.'},
     )
-    meta_data_file: str = field(default="meta_data.csv", metadata={"help": 'The items, or "none".'})
-    meta_data_plus_file: str = field(
-        default="meta_data_plus.csv", metadata={"help": 'Item keywords, several rows per item, or "none".'}
+    meta_data_file: list[str] = field(
+        default_factory=lambda: ["meta_data.csv"], metadata={"help": 'The items, or "none".'}
+    )
+    meta_data_plus_file: list[str] = field(
+        default_factory=lambda: ["meta_data_plus.csv"],
+        metadata={"help": 'Item keywords, several rows per item, or "none".'},
     )
     user_column: str = field(default="profile_id", metadata={"help": "Column of the user ids."})
     item_column: str = field(default="album_id", metadata={"help": "Column of the item ids."})
     time_column: str = field(
         default="log_time",
         metadata={"help": "Column that orders the log: YYYYMMDDhhmmss, YYYYMMDD, epoch seconds or a timestamp."},
+    )
+    time_zone: str | None = field(
+        default=None,
+        metadata={
+            "help": "Time zone of the days, such as Asia/Seoul: times without a zone are then UTC. Those with a zone of "
+            "their own, other than UTC, keep their day."
+        },
     )
     title_column: str = field(default="title", metadata={"help": "Column of the item titles, used where it exists."})
     item_features: list[str] = field(
@@ -53,7 +86,14 @@ class DataArguments:
     )
     keyword_min_value: float = field(default=3.0, metadata={"help": "Keyword rows below this weight are left out."})
     keyword_max_length: int = field(default=20, metadata={"help": "Maximum number of values of an item feature."})
+    multi_value_separator: str | None = field(
+        default=None, metadata={"help": 'Separates several values in the text of an item feature, such as "|".'}
+    )
     delimiter: str = field(default=",", metadata={"help": "Delimiter of CSV files."})
+    encoding: str = field(default="utf-8", metadata={"help": "Encoding of CSV files, such as cp949."})
+    keep_duplicates: bool = field(
+        default=False, metadata={"help": "Keep rows that are equal in user, item and time, as where times are days."}
+    )
     collapse_repeats: bool = field(
         default=False, metadata={"help": "Keep one of several consecutive viewings of the same item."}
     )
@@ -66,20 +106,50 @@ class DataArguments:
             self.item_features = []
         if self.user_features == ["none"]:
             self.user_features = []
+        for name in FILES:  # a list of one, as from the command line, is that file
+            files = getattr(self, name)
+            if not isinstance(files, str) and len(files) == 1:
+                setattr(self, name, files[0])
         if self.keyword_max_length < 1:
             raise DataError(f"keyword_max_length is {self.keyword_max_length}; it must be at least 1.")
         if len(self.delimiter.encode()) != 1 or self.delimiter in '\n\r\0"':
             raise DataError(f"delimiter is {self.delimiter!r}; it must be one character, and no line break or quote.")
+        if self.multi_value_separator == "":
+            raise DataError("multi_value_separator is empty; give what separates the values, such as '|'.")
+        try:
+            "\n".encode(self.encoding)
+        except LookupError:
+            raise DataError(f"encoding is {self.encoding!r}; give one that Python knows, such as cp949.") from None
+        check_time_zone(self.time_zone)
 
     def rules(self) -> dict:
         """The arguments that are stored in a checkpoint: all but the folders, which are private."""
         rules = {name: value for name, value in asdict(self).items() if name != "data_dir"}
-        absolute = {name: value for name, value in rules.items() if isinstance(value, str) and os.path.isabs(value)}
-        return rules | {name: os.path.basename(value) for name, value in absolute.items()}
+        return {name: _without_folder(value) for name, value in rules.items()}
 
-    def path(self, file: str) -> str | None:
-        """The path of one of the files, `None` for "none"."""
+    def path(self, file: str | list[str]) -> str | list[str] | None:
+        """The path of one of the files, or the paths of several; `None` for "none"."""
+        if not isinstance(file, str):
+            return [os.path.join(self.data_dir, part) for part in file]
         return None if file.lower() in ("", "none") else os.path.join(self.data_dir, file)
+
+    def for_checkpoint(self, processor: Bert4RecProcessor) -> "DataArguments":
+        """
+        The arguments for reading the log of a trained model: without the item tables, which are in its processor,
+        and, if it is not there, without the profile table that it was trained with.
+        """
+        changes = {"meta_data_file": "none", "meta_data_plus_file": "none", "item_features": []}
+        path = self.path(self.profile_data_file)
+        if path and self.profile_data_file == (processor.data or {}).get("profile_data_file") and not is_there(path):
+            logger.warning(f"{path}: there is no such file; all users are recommended to without a profile.")
+            changes |= {"profile_data_file": "none", "user_features": []}
+        return replace(self, **changes)
+
+
+def _without_folder(value):
+    if isinstance(value, list):
+        return [_without_folder(part) for part in value]
+    return os.path.basename(value) if isinstance(value, str) and os.path.isabs(value) else value
 
 
 @dataclass
@@ -145,8 +215,9 @@ def read_interactions(
     Args:
         arguments ([`DataArguments`]):
             Files, columns and filters.
-        history, profiles, items, keywords (`str`, `datasets.Dataset` or `pa.Table`, *optional*):
-            The tables; where one is left out, the file that `arguments` names.
+        history, profiles, items, keywords (`str`, `list[str]`, `datasets.Dataset`, or a table, *optional*):
+            The tables: files, or tables and data frames of PyArrow, pandas, Polars, DuckDB and others that have
+            `__arrow_c_stream__`; where one is left out, the file that `arguments` names.
 
     Returns:
         [`Interactions`]
@@ -162,10 +233,10 @@ def read_interactions(
 
 def _read_interactions(args: DataArguments, history, profiles, items, keywords) -> Interactions:
     counts = {}
-    history = open_table(history, args.path(args.history_data_file), "the log", args.delimiter)
-    profiles = open_table(profiles, args.path(args.profile_data_file), "the profile table", args.delimiter)
-    items = open_table(items, args.path(args.meta_data_file), "the item table", args.delimiter)
-    keywords = open_table(keywords, args.path(args.meta_data_plus_file), "the keyword table", args.delimiter)
+    history, profiles, items, keywords = (
+        open_table(given, args.path(getattr(args, file)), role, args.delimiter, args.encoding)
+        for given, file, role in zip((history, profiles, items, keywords), FILES, ROLES)
+    )
     if history is None:
         raise DataError("there is no log; give its file (--history_data_file).")
 
@@ -174,13 +245,16 @@ def _read_interactions(args: DataArguments, history, profiles, items, keywords) 
         raise DataError(f"{history.name}: there are no rows under the header; nothing to train on.")
     users, user = read_ids(history, log, args.user_column)
     item_ids, item = read_ids(history, log, args.item_column)
-    time, day = read_times(history, log, args.time_column, counts)
+    for column, ids in ((args.user_column, users), (args.item_column, item_ids)):
+        check_spellings(history, column, ids)
+    time, day = read_times(history, log, args.time_column, counts, args.time_zone)
     counts["rows read from the log"] = len(time)
     order = _order(user, time)
     user, item, time, day = user[order], item[order], time[order], day[order]
     keep = _first_of_exact_duplicates(user, item, time)
-    counts["exact duplicate rows dropped"] = int((~keep).sum())
-    user, item, day = user[keep], item[keep], day[keep]
+    counts[f"exact duplicate rows {'kept' if args.keep_duplicates else 'dropped'}"] = int((~keep).sum())
+    if not args.keep_duplicates:
+        user, item, day = user[keep], item[keep], day[keep]
     repeat = np.r_[False, (user[1:] == user[:-1]) & (item[1:] == item[:-1])]
     counts[f"rows repeating the row before, {'dropped' if args.collapse_repeats else 'kept'}"] = int(repeat.sum())
     if args.collapse_repeats:
@@ -210,7 +284,7 @@ def read_user_ids(arguments: DataArguments, path: str | None) -> pa.Array:
     Raises:
         `DataError`: for a file that cannot be used, and for an empty id.
     """
-    source = open_table(None, path, "the list of users", arguments.delimiter)
+    source = open_table(None, path, "the list of users", arguments.delimiter, arguments.encoding)
     if source is None:
         raise DataError("there is no file that lists the users; give one.")
     table = source.read([arguments.user_column])
@@ -238,8 +312,8 @@ def _add_item_tables(interactions: Interactions, items: Table | None, keywords: 
         in_tables[item[item >= 0]] = True
         if with_titles:
             source.check_flat(table, args.title_column, "a title")
-            titles = table[args.title_column].cast(pa.string())
-            interactions.titles = _first_value_per_code(item, titles.combine_chunks(), len(item_ids))
+            titles = texts(decoded(_first_value_per_code(item, table[args.title_column], len(item_ids))))
+            interactions.titles = titles.combine_chunks().cast(pa.string())
         if weighted:
             weight = read_numbers(source, table, args.keyword_value_column)
             is_below_min = ~(weight >= args.keyword_min_value)
@@ -249,24 +323,15 @@ def _add_item_tables(interactions: Interactions, items: Table | None, keywords: 
             heaviest_first = np.argsort(-weight, kind="stable")
             table, item = table.take(pa.array(heaviest_first)), item[heaviest_first]
         for name in features:
-            values = table[name].combine_chunks()
-            codes = item
-            if pa.types.is_nested(values.type):
-                types = pa.types
-                is_list = (
-                    types.is_list(values.type)
-                    or types.is_large_list(values.type)
-                    or types.is_fixed_size_list(values.type)
-                )
-                if not is_list or types.is_nested(values.type.value_type):
-                    source.check_flat(table, name, "a value or a list of values")
-                values = values.cast(pa.list_(values.type.value_type))
-                codes, values = item[pc.list_parent_indices(values).to_numpy()], pc.list_flatten(values)
+            codes, values = item, _feature_values(source, table, name, args)
+            if is_list(values.type):
+                rows, values = list_values(values)
+                codes = item[rows]
             elif not several_rows:
                 codes, values = np.arange(len(item_ids)), _first_value_per_code(item, values, len(item_ids))
-            pairs = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
+            pairs = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy())
             pairs = pairs[np.argsort(codes[pairs], kind="stable")]
-            interactions.item_features[name] = codes[pairs], values.take(pa.array(pairs))
+            interactions.item_features[name] = codes[pairs], categories(values.take(pa.array(pairs)))
             num_missing = len(item_ids) - len(np.unique(codes[pairs]))
             counts[f"items with events without {name}"] = num_missing
     counts["items with events that no item table knows"] = int((~in_tables).sum())
@@ -276,27 +341,55 @@ def _add_item_tables(interactions: Interactions, items: Table | None, keywords: 
             raise DataError(f"item feature {name!r} is no column of the item tables ({'; '.join(known)}).")
 
 
+def _feature_values(source: Table, table: pa.Table, name: str, args: DataArguments) -> pa.ChunkedArray:
+    """A column of an item feature: values, or lists of them."""
+    values = table[name]
+    if not is_list(values.type) or pa.types.is_nested(values.type.value_type):
+        source.check_flat(table, name, "a value or a list of values")
+    if not is_text(decoded(values).type):
+        return values
+    if args.multi_value_separator:
+        return pc.split_pattern(decoded(values), args.multi_value_separator)
+    distinct = pc.unique(decoded(values)).drop_null()
+    for separator in "|;,":
+        lists = pc.split_pattern(distinct, separator)
+        have_several = pc.greater(pc.list_value_length(lists), 1)
+        # Values in common, in a fifth of the texts or more
+        if 5 * pc.sum(have_several).as_py() >= len(distinct) >= len(pc.unique(pc.list_flatten(lists))) > 0:
+            example = distinct[pc.index(have_several, True).as_py()].as_py()
+            logger.warning_once(
+                f"{source.name}: {name} looks like several values in one text, such as {example!r:.100}; see "
+                "--multi_value_separator."
+            )
+            break
+    return values
+
+
 def _add_profiles(interactions: Interactions, profiles: Table):
     args, counts = interactions.arguments, interactions.counts
     table = profiles.read([args.user_column, *args.user_features], counts)
-    ids, codes = read_ids(profiles, table, args.user_column, allow_null=True)
-    ids = ids_as(ids, interactions.user_ids.type)
+    raw_ids, codes = read_ids(profiles, table, args.user_column, allow_null=True)
+    ids = ids_as(raw_ids, interactions.user_ids)
     counts[f"rows of {profiles.role} without an id"] = int((codes < 0).sum())
-    counts[f"rows of {profiles.role} beyond the first of a user, used for gaps"] = _count_extra_rows(codes)
+    is_other = np.append(ids.is_null().to_numpy(zero_copy_only=False), False)
+    counts[f"rows of {profiles.role} whose id is text, unlike all in the log"] = int(is_other[codes].sum())
+    _warn_of_strangers(profiles, args.user_column, raw_ids, pc.index_in(ids, interactions.user_ids).is_valid())
     # Profiles without events are users too: they get recommendations from their profile.
     users = pc.unique(pa.concat_arrays([interactions.user_ids, ids])).drop_null()
     users = users.take(pc.sort_indices(users))
     new_codes = pc.index_in(interactions.user_ids, users).to_numpy().astype(np.int32)
     interactions.user, interactions.user_ids = new_codes[interactions.user], users
     user = np.append(pc.index_in(ids, users).fill_null(-1).to_numpy(), -1)[codes]
+    counts[f"rows of {profiles.role} beyond the first of a user, used for gaps"] = _count_extra_rows(user)
     has_profile = np.zeros(len(users), dtype=bool)
     has_profile[user[user >= 0]] = True
     counts["profiles without events"] = int(has_profile.sum() - has_profile[np.unique(interactions.user)].sum())
     counts["users with events but no profile"] = int((~has_profile).sum())
     for name in args.user_features:
-        if pa.types.is_nested(table[name].type):
+        if is_list(table[name].type):
             raise DataError(f"{profiles.name}: {name} holds lists; a profile has one value of a feature.")
-        interactions.user_features[name] = _first_value_per_code(user, table[name].combine_chunks(), len(users))
+        profiles.check_flat(table, name, "a value")
+        interactions.user_features[name] = categories(_first_value_per_code(user, table[name], len(users)))
 
 
 def _join(
@@ -307,9 +400,22 @@ def _join(
     counts[f"rows of {source.role} without an id"] = int((codes < 0).sum())
     if count_more_rows:
         counts[f"rows of {source.role} beyond the first of an item, used for gaps"] = _count_extra_rows(codes)
-    known_codes = pc.index_in(ids_as(ids, known.type), known).fill_null(-1).to_numpy().astype(np.int32)
+    places = pc.index_in(ids_as(ids, known), known)
+    _warn_of_strangers(source, column, ids, places.is_valid())
+    known_codes = places.fill_null(-1).to_numpy().astype(np.int32)
     counts[f"items of {source.role} without events"] = int((known_codes < 0).sum())
     return np.append(known_codes, np.int32(-1))[codes]
+
+
+def _warn_of_strangers(source: Table, column: str, ids: pa.Array, is_known: pa.BooleanArray):
+    """Warns of a side table of which less than 1% is in the log, as where the two have different kinds of ids."""
+    number = pc.sum(is_known).as_py() or 0
+    if number < len(ids) / 100:
+        example = ids[pc.index(is_known, False).as_py()].as_py()
+        logger.warning(
+            f"{source.name}: of {len(ids):,} ids in {column}, {number:,} are in the log; {example!r:.100} is not. Are "
+            "they the same ids?"
+        )
 
 
 def _count_extra_rows(codes: np.ndarray) -> int:
@@ -317,9 +423,9 @@ def _count_extra_rows(codes: np.ndarray) -> int:
     return len(known) - len(np.unique(known))
 
 
-def _first_value_per_code(codes: np.ndarray, values: pa.Array, size: int) -> pa.Array:
+def _first_value_per_code(codes: np.ndarray, values: pa.ChunkedArray, size: int) -> pa.ChunkedArray:
     """The first non-null value of each code; tables may have several rows per item or profile."""
-    rows = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
+    rows = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy())
     known, first = np.unique(codes[rows], return_index=True)
     places = np.full(size, -1)
     places[known] = rows[first]

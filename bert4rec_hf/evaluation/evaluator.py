@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..data.collators import DataCollatorForHistories
+from ..data.columns import ids_as
 from ..data.encoding import as_dataset, encode_histories, history_lengths
 from ..data.interactions import Interactions, read_user_ids
-from ..data.tables import ids_as
 from ..errors import DataError
 from ..files import atomic_write
 from ..metrics.ranking.ranking import ranking_scores
@@ -211,7 +211,7 @@ def write_submission(
     """
     column = interactions.arguments.user_column
     ids = read_user_ids(interactions.arguments, submission_file)
-    codes = pc.index_in(ids_as(ids, interactions.user_ids.type), interactions.user_ids).fill_null(-1).to_numpy()
+    codes = pc.index_in(ids_as(ids, interactions.user_ids), interactions.user_ids).fill_null(-1).to_numpy()
     users, row = np.unique(codes, return_inverse=True)
     dataset = encode_histories(interactions, processor, users)
     check_k([k], processor, dataset, exclude_seen)

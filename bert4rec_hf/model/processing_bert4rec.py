@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from .vocabulary_bert4rec import (
     check_vocabulary,
     feature_table,
     grow_vocabulary,
+    ids_by_value,
     merge_checkpoints,
     normalize_value,
     raw_values,
@@ -131,10 +133,7 @@ class Bert4RecProcessor(ProcessorMixin):
 
     @cached_property
     def _user_value_ids(self) -> list[dict]:
-        return [
-            {value: i for i, value in enumerate(feature["values"], start=1)}
-            for feature in self.vocabulary.get("user_features", [])
-        ]
+        return [ids_by_value(feature["values"]) for feature in self.vocabulary.get("user_features", [])]
 
     def encode_items(self, item_ids: list, unknown_items: str | None = None) -> list[int]:
         """
@@ -185,7 +184,7 @@ class Bert4RecProcessor(ProcessorMixin):
         Encodes whole histories; the model truncates them.
 
         Args:
-            histories (`list[list]` or `list`):
+            histories (`list[list]` or `list`, or a column of a `datasets.Dataset`, a table or a data frame):
                 Raw item ids of each user, oldest first, or of one user.
             profiles (`list[dict]` or `dict`, *optional*):
                 The users' profiles, feature names to values; `None` and missing names are fine.
@@ -196,11 +195,14 @@ class Bert4RecProcessor(ProcessorMixin):
             [`BatchFeature`] with `input_ids` and `attention_mask` `(batch_size, longest history)`, padded on the left,
             and, for a model with user features, `user_features` `(batch_size, num_user_features)`.
         """
-        lists = (list, tuple, np.ndarray)
-        if not isinstance(histories, lists) or not len(histories) or not isinstance(histories[0], lists):
+        histories = _as_list(histories)
+        if not isinstance(histories, (list, tuple, np.ndarray)):
+            raise ValueError(f"a history is a list of item ids, not {histories!r:.200}.")
+        if not len(histories) or not _is_list(histories[0]):
             histories = [histories]
+        histories = [_as_list(history) for history in histories]
         for history in histories:
-            if not isinstance(history, lists):  # a string would be read as its letters
+            if not _is_list(history):  # a string would be read as its letters
                 raise ValueError(f"a history is a list of item ids, not {history!r:.200}.")
         if profiles is None or isinstance(profiles, dict):
             profiles = [profiles] * len(histories)
@@ -337,6 +339,24 @@ class Bert4RecProcessor(ProcessorMixin):
         config_file = cached_file(pretrained_model_name_or_path, CONFIG_NAME, **hub_kwargs, **no_errors)
         processor_dict["is_causal"] = config_file is not None and _objective_of(config_file)
         return processor_dict, kwargs
+
+
+def _is_list(value) -> bool:
+    return isinstance(value, (list, tuple, np.ndarray))
+
+
+def _as_list(column):
+    """A column of a data set, a table or a data frame as a list; anything else unchanged."""
+    for method in ("to_pylist", "to_list"):  # of Arrow, of pandas and Polars
+        if hasattr(column, method):
+            return getattr(column, method)()
+    return (
+        column
+        if _is_list(column) or isinstance(column, (str, bytes))
+        else [*column]
+        if isinstance(column, Sequence)
+        else column
+    )
 
 
 def _objective_of(config_file: str) -> bool | None:

@@ -1,36 +1,54 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """The vocabulary of BERT4Rec, items and feature values: checking, normalising, extending and merging."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
+from decimal import Decimal
 from itertools import chain
 
 import numpy as np
 
 
 NUM_SPECIAL_TOKENS = 3  # PAD, MASK, UNK
+WHOLE_NUMBER = re.compile(r"^(-?(?:0|[1-9][0-9]*))\.0+$")
 
 
 def normalize_value(value) -> str:
     """
-    A feature value as stored in the vocabulary: Unicode NFC, no white space ("노래 율동" is "노래율동"), whole
-    numbers without ".0"; "" for a missing value.
+    A feature value as stored in the vocabulary: no white space ("노래 율동" is "노래율동"), Unicode NFC, whole numbers
+    without ".0", "True" and "False"; "" for a missing value. A normalised value is unchanged.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = "".join(unicodedata.normalize("NFC", "" if value is None else str(value)).split())
-    if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
-        text = text[:-2]
+    text = "" if value is None else str(value)
+    if isinstance(value, Decimal) and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    text = unicodedata.normalize("NFC", "".join(text.split()))  # in this order: white space keeps letters apart
+    text = WHOLE_NUMBER.sub(r"\1", text)
+    if text.lower() in ("true", "false"):
+        return text.capitalize()
     return "" if text.lower() in ("nan", "none", "null", "unknown", "<na>") else text
+
+
+def ids_by_value(values: list[str]) -> dict[str, int]:
+    """The value ids of a feature, by normalised value; a vocabulary may be older than the rules of today."""
+    ids = {}
+    for number, value in enumerate(values, start=1):
+        ids.setdefault(normalize_value(value), number)
+    return ids
 
 
 def _add_values(values: list[str], rows: list) -> tuple[list[str], list[list[int]]]:
     """`values` with the new values of `rows` appended, and the distinct value ids of each row."""
-    ids = {value: i for i, value in enumerate(values, start=1)}
+    ids = ids_by_value(values)
     rows = [row if isinstance(row, Iterable) and not isinstance(row, str) else [row] for row in rows]
     rows = [dict.fromkeys(filter(None, map(normalize_value, row))) for row in rows]
-    rows = [[ids.setdefault(value, len(ids) + 1) for value in row] for row in rows]
-    return list(ids), rows
+    new = {}
+    for value in chain.from_iterable(rows):
+        if value not in ids:
+            new[value] = ids[value] = len(values) + len(new) + 1
+    return [*values, *new], [[ids[value] for value in row] for row in rows]
 
 
 def check_vocabulary(vocabulary: dict):
