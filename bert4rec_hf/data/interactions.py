@@ -68,8 +68,8 @@ class DataArguments:
     time_zone: str | None = field(
         default=None,
         metadata={
-            "help": "Time zone of the days, such as Asia/Seoul: times without a zone are then UTC. Those with a zone of "
-            "their own, other than UTC, keep their day."
+            "help": "Time zone of the days, such as Asia/Seoul: times without a zone are then UTC. Times with a zone "
+            "of their own, other than UTC, keep their day."
         },
     )
     title_column: str = field(default="title", metadata={"help": "Column of the item titles, used where it exists."})

@@ -61,8 +61,8 @@ class Table:
                 with pa.input_stream(file) as stream:
                     if b"\0" in stream.read(4096) and not self._has_wide_letters():
                         raise DataError(
-                            f"{file}: the file is not UTF-8 text; name its encoding by --encoding, or let its name end "
-                            "in .gz or .parquet if it is that."
+                            f"{file}: the file is not UTF-8 text; name its encoding by --encoding, or let its name "
+                            "end in .gz or .parquet if it is that."
                         )
                 with pa.csv.open_csv(file, **self._csv_options()) as reader:
                     names = reader.schema.names
@@ -234,7 +234,8 @@ def open_table(
     paths = given if isinstance(given, (list, tuple)) else [given]
     if not paths or not all(isinstance(path, (str, os.PathLike)) for path in paths):
         raise DataError(
-            f"{role} is of type {type(given).__name__}; give files, a datasets.Dataset, a pyarrow.Table or a data frame."
+            f"{role} is of type {type(given).__name__}; give files, a datasets.Dataset, a pyarrow.Table or a data "
+            "frame."
         )
     files = {file: values for path in paths for file, values in _files_of(os.fspath(path)).items()}
     for file in files:

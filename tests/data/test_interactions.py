@@ -148,7 +148,7 @@ def test_side_tables_join_ids_of_another_type(tmp_path):
         items="album_id,title,genre_mid\n10,열,동화\nX9,아무개,동화\n11.0,열하나,노래\n",
     )
     interactions = read(tmp_path, item_features=["genre_mid"])
-    assert interactions.titles.to_pylist() == ["열", None]  # "11.0" beside "X9" is no whole number
+    assert interactions.titles.to_pylist() == ["열", "열하나"]  # "11.0" is 11, also beside "X9"
     write(tmp_path, LOG + "A,20220301000000,10\nA,20220301000001,X9\n")
     assert read(tmp_path).titles.to_pylist() == ["열", "아무개"]
 
