@@ -85,7 +85,7 @@ def make(events, split="leave_one_out", profiles=None, items=None, keywords=None
 CODE = {
     f"{part}_bert4rec.py"
     for part in (
-        *("configuration", "layers", "loss", "masking", "modeling", "pipeline", "processing", "ranking"),
+        *("checkpoint", "configuration", "layers", "loss", "masking", "modeling", "pipeline", "processing", "ranking"),
         *("recommendation", "vocabulary"),
     )
 } | {"modeling_bert4rec_ensemble.py"}

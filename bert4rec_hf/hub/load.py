@@ -18,12 +18,12 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
     StrictDataclassError,
 )
-from huggingface_hub.utils import filter_repo_objects
 from safetensors import SafetensorError, safe_open
 from transformers.utils import CONFIG_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..data.splits import Split
 from ..errors import DataError, one_line
+from ..model.checkpoint_bert4rec import SHARDS
 from ..model.configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
@@ -31,19 +31,20 @@ from ..model.processing_bert4rec import VOCABULARY_NAME, Bert4RecProcessor
 
 
 CARD_NAME = "README.md"
+PLOTS = ("data.png", "evaluation.png")
 # The only files of a folder that are pushed or downloaded: optimizers and training_args.bin are pickles.
 CHECKPOINT_FILES = [
     CONFIG_NAME,
     SAFE_WEIGHTS_NAME,
-    "model-*-of-*.safetensors",
+    SHARDS,
     SAFE_WEIGHTS_INDEX_NAME,
     PROCESSOR_NAME,
     VOCABULARY_NAME,
     CARD_NAME,
-    "data.png",
-    "evaluation.png",
-    *(f"{part}_bert4rec.py" for part in ("configuration", "layers", "loss", "masking", "modeling", "pipeline")),
-    *(f"{part}_bert4rec.py" for part in ("processing", "ranking", "recommendation", "vocabulary")),
+    *PLOTS,
+    *(f"{part}_bert4rec.py" for part in ("checkpoint", "configuration", "layers", "loss", "masking")),
+    *(f"{part}_bert4rec.py" for part in ("modeling", "pipeline", "processing", "ranking", "recommendation")),
+    "vocabulary_bert4rec.py",
     "modeling_bert4rec_ensemble.py",
 ]
 # What json, transformers, safetensors and torch raise for malformed files.
@@ -223,13 +224,15 @@ def merge_processors(processors: dict[str, Bert4RecProcessor]) -> Bert4RecProces
 
 def _check_weights(folder: str, config: Bert4RecConfig):
     """Compares the files' headers with the config before anything is allocated."""
-    files = sorted(filter_repo_objects(os.listdir(folder), allow_patterns=[SAFE_WEIGHTS_NAME, "model-*.safetensors"]))
-    if not files:
-        raise ValueError(f"holds no checkpoint: no {SAFE_WEIGHTS_NAME}.")
-    if SAFE_WEIGHTS_NAME not in files:
+    names = os.listdir(folder)
+    files = [SAFE_WEIGHTS_NAME]
+    if SAFE_WEIGHTS_NAME not in names:
+        if SAFE_WEIGHTS_INDEX_NAME not in names:
+            raise ValueError(f"holds no checkpoint: no {SAFE_WEIGHTS_NAME}.")
         shards = _read_object(folder, SAFE_WEIGHTS_INDEX_NAME).get("weight_map")
-        if not isinstance(shards, dict) or not all(name in files for name in shards.values()):
-            raise ValueError(f"{SAFE_WEIGHTS_INDEX_NAME} names other files than {', '.join(files)}.")
+        if not isinstance(shards, dict) or not all(name in names for name in shards.values()):
+            raise ValueError(f"{SAFE_WEIGHTS_INDEX_NAME} names other files than {', '.join(sorted(names))}.")
+        files = sorted({*shards.values()})
     found, types = {}, {}
     for name in files:
         try:

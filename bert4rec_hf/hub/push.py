@@ -4,11 +4,13 @@
 import os
 import re
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.utils import filter_repo_objects
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..errors import DataError
-from .load import CARD_NAME, CHECKPOINT_FILES, hub_errors
+from ..model.checkpoint_bert4rec import stale_weights
+from .load import CARD_NAME, CHECKPOINT_FILES, PLOTS, hub_errors
 
 
 def push_checkpoint(
@@ -20,8 +22,8 @@ def push_checkpoint(
     commit_message: str = "Upload checkpoint",
 ) -> CommitInfo:
     """
-    Pushes a checkpoint to the Hub: only the files named in [`CHECKPOINT_FILES`], no pickles. The examples in
-    the pushed card load `repo_id`.
+    Pushes a checkpoint to the Hub: only the files named in [`CHECKPOINT_FILES`], no pickles. Weights and plots of
+    an earlier checkpoint are deleted in the same commit. The examples in the pushed card load `repo_id`.
 
     Args:
         folder (`str`): with the files at its root.
@@ -37,14 +39,18 @@ def push_checkpoint(
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if revision is not None and not revision.startswith("refs/"):
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        files = {
-            name: os.path.join(folder, name)
-            for name in filter_repo_objects(sorted(os.listdir(folder)), allow_patterns=CHECKPOINT_FILES)
-        }
+        names = sorted(filter_repo_objects(os.listdir(folder), allow_patterns=CHECKPOINT_FILES))
+        if SAFE_WEIGHTS_NAME in names:  # it is what is loaded
+            names = [name for name in names if name not in stale_weights(names, [SAFE_WEIGHTS_NAME])]
+        files = {name: os.path.join(folder, name) for name in names}
         if CARD_NAME in files:
             with open(files[CARD_NAME], encoding="utf-8") as file:
                 files[CARD_NAME] = _card_for(file.read(), repo_id, revision or "main").encode()
         operations = [CommitOperationAdd(name, file) for name, file in files.items()]
+        there = api.list_repo_files(repo_id, revision=revision)
+        replaced = stale_weights(there, names) if stale_weights(names, []) else []
+        replaced += [name for name in PLOTS if CARD_NAME in names and name in there and name not in names]
+        operations += [CommitOperationDelete(name) for name in replaced]
         return api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
 
 

@@ -12,6 +12,7 @@ from transformers.activations import ACT2FN
 
 
 if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
+    from .checkpoint_bert4rec import CheckpointMixin  # noqa: F401
     from .layers_bert4rec import Bert4RecLayer  # noqa: F401
     from .loss_bert4rec import linear_cross_entropy  # noqa: F401
     from .masking_bert4rec import make_mask  # noqa: F401

@@ -13,6 +13,7 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .checkpoint_bert4rec import CheckpointMixin
 from .configuration_bert4rec import Bert4RecConfig
 from .layers_bert4rec import (
     Bert4RecAttention,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
 
 
-class Bert4RecPreTrainedModel(PreTrainedModel):
+class Bert4RecPreTrainedModel(CheckpointMixin, PreTrainedModel):
     config: Bert4RecConfig
     config_class = Bert4RecConfig
     base_model_prefix = "model"
@@ -60,46 +61,6 @@ class Bert4RecPreTrainedModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": Bert4RecLayer, "attentions": Bert4RecAttention}
-
-    @classmethod
-    def from_pretrained(cls, *args, output_loading_info: bool = False, **kwargs):
-        """
-        [`PreTrainedModel.from_pretrained`], but checked: that one initialises missing weights, drops unexpected ones.
-
-        Raises:
-            `ValueError`: if the weights do not fit the config (loaded as another class, only weights outside the
-            encoder may be missing or unexpected), or hold NaN, infinity or feature values outside the config. With
-            `state_dict` or `output_loading_info` nothing is checked.
-        """
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
-        if output_loading_info:
-            return model, info
-        if kwargs.get("state_dict") is not None:
-            return model
-        is_same_class = cls.__name__ in (model.config.architectures or [])
-        encoder = {name for name, _ in model.base_model.named_children()}
-        bad_tensors = [
-            f"{name} is {problem}"
-            for problem in ("missing", "unexpected")
-            for name in sorted(info[f"{problem}_keys"])
-            if is_same_class or name.removeprefix(f"{cls.base_model_prefix}.").partition(".")[0] in encoder
-        ]
-        if bad_tensors:
-            raise ValueError(f"the weights do not fit the config: {bad_tensors[0]} ({len(bad_tensors)} such tensors).")
-        model._check_values()
-        return model
-
-    @torch.no_grad()
-    def _check_values(self):
-        for name, tensor in self.named_parameters():
-            # The sum is one pass over the weights, a fraction of the loading time.
-            if tensor.is_floating_point() and not tensor.is_meta and not tensor.sum(dtype=torch.float32).isfinite():
-                raise ValueError(f"the weights cannot be used: {name} holds NaN, infinity or numbers near it.")
-        for name, module in self.named_modules():
-            if isinstance(module, Bert4RecItemEmbeddings) and module.max_values and not module.item_features.is_meta:
-                for bag, ids in zip(module.feature_embeddings, module.item_features.split(module.max_values, dim=1)):
-                    if ids.min() < 0 or ids.max() >= bag.num_embeddings:
-                        raise ValueError(f"the weights cannot be used: {name} holds features that are none.")
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):

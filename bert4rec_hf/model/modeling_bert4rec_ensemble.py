@@ -19,6 +19,7 @@ from .recommendation_bert4rec import RecommendationMixin, gather_parameters
 
 
 if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
+    from .checkpoint_bert4rec import CheckpointMixin  # noqa: F401
     from .layers_bert4rec import Bert4RecLayer  # noqa: F401
     from .masking_bert4rec import make_mask  # noqa: F401
     from .pipeline_bert4rec import ItemRecommendationPipeline  # noqa: F401

@@ -10,6 +10,7 @@ from transformers import Pipeline
 
 
 if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
+    from .checkpoint_bert4rec import CheckpointMixin  # noqa: F401
     from .configuration_bert4rec import Bert4RecConfig  # noqa: F401
     from .layers_bert4rec import Bert4RecLayer  # noqa: F401
     from .loss_bert4rec import linear_cross_entropy  # noqa: F401

@@ -3,9 +3,9 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from ..files import atomic_write, sync, write_errors
 from ..hub.card import write_model_card
 from ..hub.load import CHECKPOINT_FILES, hub_errors
 from ..hub.push import push_checkpoint
+from ..model.checkpoint_bert4rec import remove_stale_weights
 from ..model.processing_bert4rec import Bert4RecProcessor
 from .callbacks import EMACallback, ResumeCallback, TrimHeapCallback
 from .checkpoints import SAVING_DIR, checkpoint_problem, checkpoints_of, newest_whole_checkpoint, write_manifest
@@ -51,6 +52,15 @@ logger = logging.get_logger(__name__)
 
 def _are_causal(model: torch.nn.Module) -> set[bool]:
     return {member.config.is_causal for member in getattr(model, "members", [model])}
+
+
+@contextmanager
+def _replacing_weights(folder: str) -> Iterator[str]:
+    """[`atomic_write`] into a folder, without the weights of an earlier save afterwards."""
+    with atomic_write(folder) as part:
+        yield part
+        saved = os.listdir(part)
+    remove_stale_weights(folder, saved)
 
 
 def _is_incomplete(folder: str) -> bool:
@@ -321,7 +331,7 @@ class Bert4RecTrainer(Trainer):
         """[`Trainer.save_model`]; all files or none, and without the pickle of the arguments, which nothing reads."""
         output_dir = output_dir or self.args.output_dir
         is_whole = self.args.should_save and not _is_incomplete(output_dir)
-        with atomic_write(output_dir) if is_whole else nullcontext(output_dir) as folder:
+        with _replacing_weights(output_dir) if is_whole else nullcontext(output_dir) as folder:
             super().save_model(folder, _internal_call=True)
             if self.args.should_save:
                 os.remove(os.path.join(folder, TRAINING_ARGS_NAME))
@@ -395,7 +405,7 @@ class Bert4RecTrainer(Trainer):
         if busy and not self.args.hub_always_push:
             return
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        with atomic_write(self.args.output_dir) as part:
+        with _replacing_weights(self.args.output_dir) as part:
             os.makedirs(part)
             for name in filter_repo_objects(os.listdir(checkpoint_folder), allow_patterns=CHECKPOINT_FILES):
                 shutil.copy(os.path.join(checkpoint_folder, name), part)
