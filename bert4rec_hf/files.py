@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -147,10 +148,15 @@ def check_output_file(path: str | None):
     Checks that a file can be written before any work is done for it.
 
     Raises:
-        `DataError`: if its folder does not exist, or it is a folder itself.
+        `DataError`: if its folder does not exist or cannot be written to, or if it is a folder itself.
     """
-    if path is not None and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or ".")):
+    if path is None:
+        return
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path) or not os.path.isdir(folder):
         raise DataError(f"{path} cannot be written: its folder does not exist, or it is a folder itself.")
+    if reason := _why_not_writable(folder):
+        raise DataError(f"{path} cannot be written: {reason}.")
 
 
 def check_report_dir(path: str | None):
@@ -163,5 +169,14 @@ def check_report_dir(path: str | None):
     place = os.path.abspath(path or ".")
     while not os.path.exists(place):
         place = os.path.dirname(place)
-    if not os.path.isdir(place) or not os.access(place, os.W_OK):
+    if not os.path.isdir(place) or _why_not_writable(place):
         raise DataError(f"{path} cannot be made: {place} is no folder that can be written to.")
+
+
+def _why_not_writable(folder: str) -> str | None:
+    """Why no file can be made in a folder, found by making one: rights alone do not tell of all file systems."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror

@@ -97,6 +97,9 @@ class RankingArguments:
         default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists; weights are fitted for the first."}
     )
     exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a user's history."})
+    allow_fewer: bool = field(
+        default=False, metadata={"help": "Take shorter lists where there are not k items to recommend."}
+    )
     eval_batch_size: int = field(default=128, metadata={"help": "Users per batch."})
 
 
@@ -210,12 +213,19 @@ def load_members(args: RankingArguments, voting: VotingArguments, data_args: Dat
     names = args.model_dirs
     if len(names) < len(ensemble.members):
         names = [f"member {number}" for number in range(1, len(ensemble.members) + 1)]
-    interactions = read_interactions(data_args)
+    interactions = read_interactions(data_args.for_checkpoint(processor))
     if fitted:
         dataset = encode_evaluation(interactions, processor, split, "validation")
-        check_k(args.k, processor, dataset, args.exclude_seen)
-        how = (args.k[0], args.exclude_seen)
-        counts, reached = select_members(ensemble, processor, dataset, *how, batch_size=args.eval_batch_size)
+        check_k(args.k, processor, dataset, args.exclude_seen, args.allow_fewer)
+        counts, reached = select_members(
+            ensemble,
+            processor,
+            dataset,
+            args.k[0],
+            args.exclude_seen,
+            batch_size=args.eval_batch_size,
+            allow_fewer=args.allow_fewer,
+        )
         chosen = counts.nonzero()[0]
         ensemble = ensemble.subset(chosen, counts[chosen].astype(float).tolist())
         print(f"weights by NDCG@{args.k[0]} of {len(dataset):,} validation users ({reached:.4f}): ", end="")
@@ -247,6 +257,7 @@ def evaluate_members(flags: list[str]):
         batch_size=ranking.eval_batch_size,
         windows=windows,
         num_rounds=args.num_rounds,
+        allow_fewer=ranking.allow_fewer,
         members={name: ensemble.subset([number]) for number, name in enumerate(names)},
     )
     print(interactions.summary())
@@ -278,6 +289,7 @@ def predict(flags: list[str]):
         ranking.k[0],
         ranking.exclude_seen,
         ranking.eval_batch_size,
+        ranking.allow_fewer,
     )
     print(interactions.summary())
 

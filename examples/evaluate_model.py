@@ -55,6 +55,9 @@ class EvaluationArguments:
     )
     k: list[int] = field(default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists."})
     exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a user's history."})
+    allow_fewer: bool = field(
+        default=False, metadata={"help": "Take shorter lists where there are not k items to recommend."}
+    )
     recent_days: int = field(default=30, metadata={"help": 'Days of the baseline "popular in the last days".'})
     num_rounds: int = field(default=1000, metadata={"help": "Number of bootstrap samples; 0 for no intervals."})
     eval_batch_size: int = field(default=128, metadata={"help": "Users per batch."})
@@ -85,6 +88,8 @@ def main():
             raise DataError(f"{name}: all rows train, none are left to evaluate; give --split.")
         if splits.count(split) > 1:
             raise DataError(f"{name} has the split of another model; evaluate each apart and use --compare.")
+    if args.model_dir:
+        data_args = data_args.for_checkpoint(checkpoints[0][1])
     interactions = read_interactions(data_args)
     evaluations = []
     for name, split, (model, processor) in zip(names, splits, checkpoints):
@@ -101,6 +106,7 @@ def main():
             windows=parse_windows(args.windows, split),
             update_history=args.history == "updated",
             num_rounds=args.num_rounds,
+            allow_fewer=args.allow_fewer,
         )
         if model is not None:
             evaluation.report["model"] = os.path.basename(os.path.normpath(name))

@@ -4,7 +4,8 @@ Writes a submission: for each profile of a file, in the same order, the items re
 
     python examples/predict.py --model_dir ./exps/seed1 --data_dir ./data --output_file submission.csv
 
-Columns and filters are those that the checkpoint was trained with, unless flags override them.
+Columns and filters are those that the checkpoint was trained with, unless flags override them. Of the tables only the
+log and the profiles are read; the items are in the checkpoint.
 """
 
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ class PredictionArguments:
     output_file: str = field(default="submission.csv", metadata={"help": "File to write."})
     k: int = field(default=25, metadata={"help": "Number of items per profile."})
     exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a profile's history."})
+    allow_fewer: bool = field(
+        default=False, metadata={"help": "Write shorter lists where there are not k items to recommend."}
+    )
     eval_batch_size: int = field(default=128, metadata={"help": "Profiles per batch."})
 
 
@@ -34,8 +38,8 @@ def main():
     args, data_args = parse_arguments(PredictionArguments, DataArguments, description=__doc__, checkpoint="model_dir")
     check_output_file(args.output_file)
     model, processor = load_checkpoint(args.model_dir, args.revision)
-    check_k([args.k], processor)
-    interactions = read_interactions(data_args)
+    check_k([args.k], processor, allow_fewer=args.allow_fewer)
+    interactions = read_interactions(data_args.for_checkpoint(processor))
     counts = write_submission(
         model,
         processor,
@@ -45,6 +49,7 @@ def main():
         args.k,
         args.exclude_seen,
         args.eval_batch_size,
+        args.allow_fewer,
     )
     interactions.counts.update(counts)
     print(interactions.summary())

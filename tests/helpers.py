@@ -85,8 +85,8 @@ def make(events, split="leave_one_out", profiles=None, items=None, keywords=None
 CODE = {
     f"{part}_bert4rec.py"
     for part in (
-        *("checkpoint", "configuration", "layers", "loss", "masking", "modeling", "pipeline", "processing", "ranking"),
-        *("recommendation", "vocabulary"),
+        *("configuration", "layers", "loss", "masking", "modeling", "pipeline", "processing", "ranking"),
+        *("recommendation", "vocabulary", "weights"),
     )
 } | {"modeling_bert4rec_ensemble.py"}
 

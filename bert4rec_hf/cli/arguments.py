@@ -269,6 +269,9 @@ def _read_values(file: str) -> dict:
 
 def run(main: Callable[[], None]):
     """Runs a command's `main`; bad input is one line on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what its encoding lacks is printed as \u escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
         sys.stdout.flush()

@@ -219,6 +219,8 @@ def encode_evaluation(
     users = np.unique(interactions.user[targets])
     if not len(users):
         hint = " (see --validation_days)" if subset == "validation" and split.split == "temporal" else ""
+        if split.split == "leave_one_out" and np.bincount(interactions.user).max() < 3:
+            hint = "; no user has the 3 events that it takes (--split none trains on all events)"
         when = f" in {window.name}" if window else ""
         raise DataError(f"nobody is left to evaluate: no {subset} rows under the split {split}{when}{hint}.")
     if processor.split:

@@ -40,8 +40,8 @@ def popularity(counts: np.ndarray) -> Callable:
     """The items with the greatest `counts` `(vocab_size,)`."""
     scores = by_popularity(counts)
 
-    def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False):
-        return rank_items(scores.expand(len(input_ids), -1), input_ids, k, exclude_seen)
+    def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False, allow_fewer=False):
+        return rank_items(scores.expand(len(input_ids), -1), input_ids, k, exclude_seen, allow_fewer=allow_fewer)
 
     return recommend
 
@@ -58,13 +58,13 @@ def own_frequency(counts: np.ndarray, ties_by_popularity: bool = False) -> Calla
         else 1 - torch.arange(len(popularity_scores), dtype=torch.float64) / len(popularity_scores)
     )
 
-    def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False):
+    def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False, allow_fewer=False):
         own = popularity_scores.new_zeros(len(input_ids), len(popularity_scores)).scatter_add_(
             1, input_ids, popularity_scores.new_ones(input_ids.shape)
         )
         scores = torch.where(own > 0, own + tie_break, popularity_scores)
         scores[:, :NUM_SPECIAL_TOKENS] = -torch.inf
-        return rank_items(scores, input_ids, k, exclude_seen)
+        return rank_items(scores, input_ids, k, exclude_seen, allow_fewer=allow_fewer)
 
     return recommend
 
@@ -82,7 +82,7 @@ def markov(interactions: Interactions, processor: Bert4RecProcessor, rows: np.nd
     starts = torch.from_numpy(np.searchsorted(pairs, np.arange(len(popularity_scores) + 1) * len(popularity_scores)))
     following, times = torch.from_numpy(pairs % len(popularity_scores)), torch.from_numpy(times).double()
 
-    def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False):
+    def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False, allow_fewer=False):
         attention_mask = input_ids != processor.pad_token_id if attention_mask is None else attention_mask
         attention_mask, input_ids = (torch.nn.functional.pad(ids, (1, 0)) for ids in (attention_mask, input_ids))
         places = (attention_mask * torch.arange(input_ids.shape[1])).argmax(1, keepdim=True)
@@ -92,7 +92,7 @@ def markov(interactions: Interactions, processor: Bert4RecProcessor, rows: np.nd
         pair_index = torch.arange(len(row_index)) - (sizes.cumsum(0) - sizes - starts[last])[row_index]
         scores = popularity_scores.repeat(len(last), 1)
         scores[row_index, following[pair_index]] += times[pair_index]
-        return rank_items(scores, input_ids, k, exclude_seen)
+        return rank_items(scores, input_ids, k, exclude_seen, allow_fewer=allow_fewer)
 
     return recommend
 

@@ -41,11 +41,12 @@ def resampled_means(values: np.ndarray, num_rounds: int = 1000, seed: int = 0) -
 
 def resampled_exposure(ranked: np.ndarray, num_items: int, num_rounds: int = 1000, seed: int = 0) -> np.ndarray:
     """
-    Coverage and Gini index of the lists `ranked` `(num_users, k)` of items from 0 to `num_items` in each sample:
-    `(num_rounds, 2)`; see [`coverage_and_gini`].
+    Coverage and Gini index of the lists `ranked` `(num_users, k)` of items from 0 to `num_items`, negative where there
+    is none, in each sample: `(num_rounds, 2)`; see [`coverage_and_gini`].
     """
     num_users, k = ranked.shape
     order = np.argsort(ranked, axis=None, kind="stable")
+    order = order[np.count_nonzero(ranked < 0) :]
     starts = torch.from_numpy(np.searchsorted(ranked.ravel()[order], np.arange(num_items)))
     users = torch.from_numpy(order // k)
     rounds = []

@@ -48,6 +48,8 @@ class RankingEvaluator:
             Splits the users between its processes, each of which must call the evaluator; all get the same result.
         progress (`bool`, *optional*, defaults to `False`):
             Whether to show a progress bar.
+        allow_fewer (`bool`, *optional*, defaults to `False`):
+            Whether lists may be shorter, where there are not that many items.
 
     Raises:
         `DataError`: if `k` does not fit the catalogue, or the rows have no `input_ids`.
@@ -69,11 +71,12 @@ class RankingEvaluator:
         batch_size: int = 128,
         accelerator: Accelerator | None = None,
         progress: bool = False,
+        allow_fewer: bool = False,
     ):
         self.dataset, self.processor, self.k = as_dataset(dataset), processor, tuple(k)
         self.exclude_seen, self.batch_size = exclude_seen, batch_size
-        self.accelerator, self.progress = accelerator, progress
-        check_k(k, processor, self.dataset, exclude_seen)
+        self.accelerator, self.progress, self.allow_fewer = accelerator, progress, allow_fewer
+        check_k(k, processor, self.dataset, exclude_seen, allow_fewer)
 
     def __call__(self, model: Bert4RecForMaskedLM | Callable) -> dict[str, float]:
         """The metrics by name, such as `recall@10`, of a model or a function with the signature of its `recommend`."""
@@ -89,7 +92,7 @@ class RankingEvaluator:
         recommend = getattr(model, "recommend", model)
         device = getattr(model, "device", "cpu" if self.accelerator is None else self.accelerator.device)
         is_training = getattr(model, "training", False)
-        settings = (self.processor, max(self.k), self.exclude_seen, self.batch_size, device)
+        settings = (self.processor, max(self.k), self.exclude_seen, self.batch_size, device, self.allow_fewer)
         if is_training:
             model.eval()
         try:
@@ -117,24 +120,31 @@ class RankingEvaluator:
 
 
 def check_k(
-    k: Sequence[int], processor: Bert4RecProcessor, dataset: Dataset | None = None, exclude_seen: bool = False
+    k: Sequence[int],
+    processor: Bert4RecProcessor,
+    dataset: Dataset | None = None,
+    exclude_seen: bool = False,
+    allow_fewer: bool = False,
 ):
     """
     Checks that lists of `k` items are possible, for the users of `dataset` if given, without the items they have seen
-    if `exclude_seen`.
+    if `exclude_seen`; shorter ones will do if `allow_fewer`.
 
     Raises:
         `DataError`: if one of `k` is below 1 or beyond the number of items.
     """
     num_items, limit_name = processor.vocab_size - NUM_SPECIAL_TOKENS, "the number of items"
-    if dataset is not None and exclude_seen:
+    if allow_fewer:
+        num_items, limit_name = max(num_items, 10_000), "the longest list"
+    elif dataset is not None and exclude_seen:
         histories = dataset.with_format("arrow")[:]["input_ids"].combine_chunks()
         rows, tokens = pc.list_parent_indices(histories).to_numpy(), pc.list_flatten(histories).to_numpy()
         seen = np.unique(rows * np.int64(processor.vocab_size) + tokens) // processor.vocab_size
         num_items -= int(np.bincount(seen, minlength=1).max())
         limit_name = "the number of items that the user with most of them has not seen"
     if not k or min(k) < 1 or max(k) > num_items:
-        raise DataError(f"k is {' '.join(map(str, k))}; it must be from 1 to {num_items}, {limit_name}.")
+        hint = "" if allow_fewer or min(k, default=0) < 1 else " Shorter lists are made by --allow_fewer."
+        raise DataError(f"k is {' '.join(map(str, k))}; it must be from 1 to {num_items}, {limit_name}.{hint}")
 
 
 def recommend_all(
@@ -145,6 +155,7 @@ def recommend_all(
     exclude_seen: bool = False,
     batch_size: int = 128,
     device: torch.device | str = "cpu",
+    allow_fewer: bool = False,
     description: str | None = None,
 ) -> np.ndarray:
     """
@@ -157,17 +168,21 @@ def recommend_all(
         exclude_seen (`bool`, *optional*, defaults to `False`): leave out the items of a user's history.
         batch_size (`int`, *optional*, defaults to 128): users per batch.
         device (`torch.device`, *optional*, defaults to `"cpu"`): device of the inputs.
+        allow_fewer (`bool`, *optional*, defaults to `False`): whether lists may be shorter.
         description (`str`, *optional*): label of the progress bar; no bar if not given.
 
     Returns:
-        `np.ndarray` of int64, shape `(num_users, k)`: token ids, best first, in the order of the data set.
+        `np.ndarray` of int64, shape `(num_users, k)`: token ids, best first, in the order of the data set; -1 where
+        there is none.
 
     Raises:
         `ValueError`: if `k` is beyond the number of items that can be recommended to a user; see [`check_k`].
     """
-    ranked = np.empty((len(dataset), k), dtype=np.int64)
+    ranked = np.full((len(dataset), k), -1, dtype=np.int64)
+    settings = {"k": k, "exclude_seen": exclude_seen} | ({"allow_fewer": True} if allow_fewer else {})
     for users, inputs in batches_of(dataset, processor, batch_size, device, description):
-        ranked[users] = recommend(**inputs, k=k, exclude_seen=exclude_seen).item_ids.cpu().numpy()
+        item_ids = recommend(**inputs, **settings).item_ids.cpu().numpy()
+        ranked[users, : item_ids.shape[1]] = np.where(item_ids == processor.pad_token_id, -1, item_ids)
     return ranked
 
 
@@ -197,11 +212,13 @@ def write_submission(
     k: int = 25,
     exclude_seen: bool = False,
     batch_size: int = 128,
+    allow_fewer: bool = False,
 ) -> dict[str, int]:
     """
     Writes a CSV file with the `k` items to recommend to each user that `submission_file` lists, in its order, after
     the user's whole history: the user column and `predicted_list`, a Python-style list of raw item ids, best first. A
-    missing history leaves MASK and profile as the input, a missing profile too leaves MASK alone.
+    missing history leaves MASK and profile as the input, a missing profile too leaves MASK alone. If `allow_fewer`,
+    lists are shorter where there are not `k` items; otherwise such a `k` is refused.
 
     Returns:
         `dict[str, int]`: the number of users of each kind.
@@ -214,13 +231,12 @@ def write_submission(
     codes = pc.index_in(ids_as(ids, interactions.user_ids), interactions.user_ids).fill_null(-1).to_numpy()
     users, row = np.unique(codes, return_inverse=True)
     dataset = encode_histories(interactions, processor, users)
-    check_k([k], processor, dataset, exclude_seen)
-    ranked = recommend_all(
-        model.eval().recommend, dataset, processor, k, exclude_seen, batch_size, model.device, "recommending"
-    )
+    check_k([k], processor, dataset, exclude_seen, allow_fewer)
+    settings = (processor, k, exclude_seen, batch_size, model.device, allow_fewer, "recommending")
+    ranked = recommend_all(model.eval().recommend, dataset, *settings)[row]
     items = pa.array([repr(item) for item in processor.vocabulary["item_ids"]], pa.string())
-    items = items.take(pa.array(ranked[row].ravel() - NUM_SPECIAL_TOKENS))
-    offsets = pa.array(np.arange(len(codes) + 1, dtype=np.int32) * k)
+    items = items.take(pa.array(ranked[ranked >= 0] - NUM_SPECIAL_TOKENS))
+    offsets = pa.array(np.r_[0, (ranked >= 0).sum(1).cumsum()].astype(np.int32))
     lists = pc.binary_join(pa.ListArray.from_arrays(offsets, items), ", ")
     table = pa.table({column: ids, "predicted_list": pc.binary_join_element_wise("[", lists, "]", "")})
     with atomic_write(output_file) as part:

@@ -8,6 +8,7 @@ from datasets import Dataset
 from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.ranking_bert4rec import rank_items
+from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 from .evaluator import RankingEvaluator, batches_of
 
 
@@ -22,6 +23,7 @@ def select_members(
     num_candidates: int = 200,
     batch_size: int = 128,
     progress: bool = True,
+    allow_fewer: bool = False,
 ) -> tuple[np.ndarray, float]:
     """
     Fits the members' weights: greedy selection with replacement (Caruana et al. 2004,
@@ -33,12 +35,14 @@ def select_members(
         dataset (`Dataset`): from [`encode_evaluation`], of rows that no member was trained on: the validation rows.
         num_candidates (`int`, *optional*, defaults to 200): candidates per user, the items with the highest vote of
             any member; no other item can reach a short list.
+        allow_fewer (`bool`, *optional*, defaults to `False`): as for [`evaluate`].
 
     Returns:
         `tuple[np.ndarray, float]`: the count of each member, int64 `(num_members,)`, 0 for those that should not
         vote, and the NDCG@`k` of these counts.
     """
-    num_candidates = max(k, min(num_candidates, processor.vocab_size - 3))
+    k = min(k, processor.vocab_size - NUM_SPECIAL_TOKENS) if allow_fewer else k
+    num_candidates = max(k, min(num_candidates, processor.vocab_size - NUM_SPECIAL_TOKENS))
     shape = len(ensemble.members), len(dataset), num_candidates
     items, ballots = np.zeros(shape[1:], dtype=np.int64), np.empty(shape, dtype=np.float32)
     description = "scoring with the members" if progress else None
@@ -55,7 +59,7 @@ def select_members(
             )
     ballots[:, items == 0] = -np.inf
 
-    evaluator = RankingEvaluator(dataset, processor, [k], exclude_seen)
+    evaluator = RankingEvaluator(dataset, processor, [k], exclude_seen, allow_fewer=allow_fewer)
     counts, total, best = np.zeros(len(ballots), dtype=np.int64), np.float32(0), (-1.0, None)
     for _ in range(num_rounds):
         ndcgs = [_ndcg(total + ballot, items, evaluator) for ballot in ballots]

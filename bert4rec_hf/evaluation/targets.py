@@ -115,4 +115,4 @@ class ListScorer:
 def overlap(a: np.ndarray, b: np.ndarray, k: int) -> float:
     """Mean over users of the share of `k` items that two lists `(num_users, at least k)` have in common."""
     both = np.sort(np.concatenate([a[:, :k], b[:, :k]], axis=1), axis=1)
-    return float((both[:, 1:] == both[:, :-1]).sum(1).mean() / k)
+    return float(((both[:, 1:] == both[:, :-1]) & (both[:, 1:] >= 0)).sum(1).mean() / k)

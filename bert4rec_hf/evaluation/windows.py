@@ -66,6 +66,7 @@ def evaluate(
     num_rounds: int = 1000,
     seed: int = 0,
     members: Mapping[str, Bert4RecForMaskedLM] | None = None,
+    allow_fewer: bool = False,
 ) -> Evaluation:
     """
     Metrics of a model over the whole catalogue, compared with those of baselines on the same users and of the best
@@ -89,6 +90,8 @@ def evaluate(
             members; "member NAME" where the name is taken. Adds their mean and, in each window of the report,
             `"overlap"`: for each pair of names and each k, the mean share of items that their lists have in
             common.
+        allow_fewer (`bool`, *optional*, defaults to `False`): whether lists may be shorter than `k`, where there are
+            not that many items. They have no novelty and no diversity.
 
     Raises:
         `DataError`: if nobody is left to evaluate, if `k` does not fit, or if the model was trained on a target.
@@ -98,10 +101,10 @@ def evaluate(
     models = {MODEL: model} if model is not None else {}
     members = _unique_names(members or {}, (MODEL, CEILING, MEMBERS, *baselines))
     windows = list(windows or [None])
-    settings = (k, exclude_seen, batch_size)
+    settings = {"k": k, "exclude_seen": exclude_seen, "batch_size": batch_size, "allow_fewer": allow_fewer}
     evaluators = [
         RankingEvaluator(
-            encode_evaluation(interactions, processor, split, subset, window, update_history), processor, *settings
+            encode_evaluation(interactions, processor, split, subset, window, update_history), processor, **settings
         )
         for window in windows
     ]
@@ -109,7 +112,7 @@ def evaluate(
     if not update_history and len(windows) > 1:  # one ranking serves all windows
         whole = Window(windows[0].first, windows[-1].end)
         rankers = [
-            RankingEvaluator(encode_evaluation(interactions, processor, split, subset, whole), processor, *settings)
+            RankingEvaluator(encode_evaluation(interactions, processor, split, subset, whole), processor, **settings)
         ]
     for evaluator in rankers:
         evaluator.progress = progress
@@ -233,7 +236,7 @@ def _exposure(ranked: np.ndarray, k: Sequence[int], num_items: int, num_rounds: 
     exposure = {}
     for cutoff in k:
         items = ranked[:, :cutoff] - NUM_SPECIAL_TOKENS
-        figures = coverage_and_gini(np.bincount(items.ravel(), minlength=num_items).astype(np.float64))
+        figures = coverage_and_gini(np.bincount(items[items >= 0], minlength=num_items).astype(np.float64))
         resampled = resampled_exposure(items, num_items, num_rounds, seed) if num_rounds else figures[None][:0]
         exposure |= with_intervals([f"coverage@{cutoff}", f"gini@{cutoff}"], figures, resampled)
     return exposure

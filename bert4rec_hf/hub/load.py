@@ -23,11 +23,11 @@ from transformers.utils import CONFIG_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_N
 
 from ..data.splits import Split
 from ..errors import DataError, one_line
-from ..model.checkpoint_bert4rec import SHARDS
 from ..model.configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from ..model.processing_bert4rec import VOCABULARY_NAME, Bert4RecProcessor
+from ..model.weights_bert4rec import SHARDS
 
 
 CARD_NAME = "README.md"
@@ -42,9 +42,9 @@ CHECKPOINT_FILES = [
     VOCABULARY_NAME,
     CARD_NAME,
     *PLOTS,
-    *(f"{part}_bert4rec.py" for part in ("checkpoint", "configuration", "layers", "loss", "masking")),
-    *(f"{part}_bert4rec.py" for part in ("modeling", "pipeline", "processing", "ranking", "recommendation")),
-    "vocabulary_bert4rec.py",
+    *(f"{part}_bert4rec.py" for part in ("configuration", "layers", "loss", "masking", "modeling")),
+    *(f"{part}_bert4rec.py" for part in ("pipeline", "processing", "ranking", "recommendation")),
+    *(f"{part}_bert4rec.py" for part in ("vocabulary", "weights")),
     "modeling_bert4rec_ensemble.py",
 ]
 # What json, transformers, safetensors and torch raise for malformed files.

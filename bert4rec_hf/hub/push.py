@@ -9,7 +9,7 @@ from huggingface_hub.utils import filter_repo_objects
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..errors import DataError
-from ..model.checkpoint_bert4rec import stale_weights
+from ..model.weights_bert4rec import stale_weights
 from .load import CARD_NAME, CHECKPOINT_FILES, PLOTS, hub_errors
 
 

@@ -12,7 +12,6 @@ from transformers.activations import ACT2FN
 
 
 if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
-    from .checkpoint_bert4rec import CheckpointMixin  # noqa: F401
     from .layers_bert4rec import Bert4RecLayer  # noqa: F401
     from .loss_bert4rec import linear_cross_entropy  # noqa: F401
     from .masking_bert4rec import make_mask  # noqa: F401
@@ -23,6 +22,7 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .ranking_bert4rec import rank_items  # noqa: F401
     from .recommendation_bert4rec import RecommendationMixin  # noqa: F401
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
+    from .weights_bert4rec import WeightsMixin  # noqa: F401
 
 # Entries of config.json for loading without the package (trust_remote_code); see `to_dict`.
 CUSTOM_CODE = {

@@ -13,7 +13,6 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .checkpoint_bert4rec import CheckpointMixin
 from .configuration_bert4rec import Bert4RecConfig
 from .layers_bert4rec import (
     Bert4RecAttention,
@@ -39,6 +38,7 @@ from .loss_bert4rec import (
 )
 from .masking_bert4rec import can_narrow, make_mask, make_mask_of
 from .recommendation_bert4rec import Bert4RecRecommendationOutput, NextItemMixin
+from .weights_bert4rec import WeightsMixin
 
 
 if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
 
 
-class Bert4RecPreTrainedModel(CheckpointMixin, PreTrainedModel):
+class Bert4RecPreTrainedModel(WeightsMixin, PreTrainedModel):
     config: Bert4RecConfig
     config_class = Bert4RecConfig
     base_model_prefix = "model"

@@ -19,12 +19,12 @@ from .recommendation_bert4rec import RecommendationMixin, gather_parameters
 
 
 if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
-    from .checkpoint_bert4rec import CheckpointMixin  # noqa: F401
     from .layers_bert4rec import Bert4RecLayer  # noqa: F401
     from .masking_bert4rec import make_mask  # noqa: F401
     from .pipeline_bert4rec import ItemRecommendationPipeline  # noqa: F401
     from .ranking_bert4rec import rank_items  # noqa: F401
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
+    from .weights_bert4rec import WeightsMixin  # noqa: F401
 
 
 class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):

@@ -10,7 +10,6 @@ from transformers import Pipeline
 
 
 if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
-    from .checkpoint_bert4rec import CheckpointMixin  # noqa: F401
     from .configuration_bert4rec import Bert4RecConfig  # noqa: F401
     from .layers_bert4rec import Bert4RecLayer  # noqa: F401
     from .loss_bert4rec import linear_cross_entropy  # noqa: F401
@@ -21,6 +20,7 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .ranking_bert4rec import rank_items  # noqa: F401
     from .recommendation_bert4rec import RecommendationMixin  # noqa: F401
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
+    from .weights_bert4rec import WeightsMixin  # noqa: F401
 
 
 class ItemRecommendationPipeline(Pipeline):

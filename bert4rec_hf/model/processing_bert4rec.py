@@ -26,7 +26,6 @@ from .vocabulary_bert4rec import (
 
 
 if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
-    from .checkpoint_bert4rec import CheckpointMixin  # noqa: F401
     from .configuration_bert4rec import Bert4RecConfig  # noqa: F401
     from .layers_bert4rec import Bert4RecLayer  # noqa: F401
     from .loss_bert4rec import linear_cross_entropy  # noqa: F401
@@ -36,6 +35,7 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .pipeline_bert4rec import ItemRecommendationPipeline  # noqa: F401
     from .ranking_bert4rec import rank_items  # noqa: F401
     from .recommendation_bert4rec import RecommendationMixin  # noqa: F401
+    from .weights_bert4rec import WeightsMixin  # noqa: F401
 
 logger = logging.get_logger(__name__)
 

@@ -38,8 +38,8 @@ from ..files import atomic_write, sync, write_errors
 from ..hub.card import write_model_card
 from ..hub.load import CHECKPOINT_FILES, hub_errors
 from ..hub.push import push_checkpoint
-from ..model.checkpoint_bert4rec import remove_stale_weights
 from ..model.processing_bert4rec import Bert4RecProcessor
+from ..model.weights_bert4rec import remove_stale_weights
 from .callbacks import EMACallback, ResumeCallback, TrimHeapCallback
 from .checkpoints import SAVING_DIR, checkpoint_problem, checkpoints_of, newest_whole_checkpoint, write_manifest
 from .distillation import Teacher
