@@ -44,7 +44,8 @@ def _histories(features: list[dict]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flatten(rows: list) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of different lengths as one concatenated array, and their lengths."""
+    """Rows of different lengths, `None` for an empty one, as one concatenated array, and their lengths."""
+    rows = [() if row is None else row for row in rows]
     lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     return np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]), lengths
 

@@ -98,7 +98,7 @@ def as_dataset(rows: Dataset | Iterable) -> Dataset:
 
 def history_lengths(dataset: Dataset) -> np.ndarray:
     """Number of items of each row of an encoded data set, `(num_rows,)`."""
-    return pc.list_value_length(dataset.with_format("arrow")[:]["input_ids"]).to_numpy()
+    return pc.list_value_length(dataset.with_format("arrow")[:]["input_ids"]).fill_null(0).to_numpy()
 
 
 def item_counts(dataset: Dataset, processor: Bert4RecProcessor) -> np.ndarray:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import DataError
-from .columns import decoded, encoded, error_text, first_failure, is_text
+from .columns import decoded, encoded, error_text, first_failure, first_inexact, is_text
 
 
 DAY = 86400
@@ -65,6 +65,11 @@ def read_times(
     if is_date:
         values = values.cast(pa.timestamp("ms"))
     if pa.types.is_floating(values.type):
+        if values.type != pa.float64() and (row := first_inexact(values)) >= 0:
+            raise DataError(
+                f"{source.place(row)}: {column} is {values[row].as_py():.0f}: numbers of type {values.type} have "
+                "rounded it, so that different times are one; give whole numbers or float64."
+            )
         values = pc.if_else(pc.is_nan(values), None, values)
     if values.null_count:
         row = pc.index(values.is_null(), True).as_py()

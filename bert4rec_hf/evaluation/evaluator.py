@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..data.collators import DataCollatorForHistories
-from ..data.columns import ids_as
+from ..data.columns import ids_as, list_values
 from ..data.encoding import as_dataset, encode_histories, history_lengths
 from ..data.interactions import Interactions, read_user_ids
 from ..errors import DataError
@@ -137,9 +137,8 @@ def check_k(
     if allow_fewer:
         num_items, limit_name = max(num_items, 10_000), "the longest list"
     elif dataset is not None and exclude_seen:
-        histories = dataset.with_format("arrow")[:]["input_ids"].combine_chunks()
-        rows, tokens = pc.list_parent_indices(histories).to_numpy(), pc.list_flatten(histories).to_numpy()
-        seen = np.unique(rows * np.int64(processor.vocab_size) + tokens) // processor.vocab_size
+        rows, tokens = list_values(dataset.with_format("arrow")[:]["input_ids"])
+        seen = np.unique(rows * np.int64(processor.vocab_size) + tokens.to_numpy()) // processor.vocab_size
         num_items -= int(np.bincount(seen, minlength=1).max())
         limit_name = "the number of items that the user with most of them has not seen"
     if not k or min(k) < 1 or max(k) > num_items:

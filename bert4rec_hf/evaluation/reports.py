@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Reports of a log and of an evaluation: a page of text, JSON and, where matplotlib is installed, a picture."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ def write_report(folder: str, name: str, report: dict | list, text: str, draw: C
     try:
         from matplotlib.figure import Figure
     except ImportError:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, f"{name}.png"))  # it would be of an earlier report
         return logger.warning("There is no picture: it needs matplotlib (pip install matplotlib).")
     figure = Figure(figsize=(12, 7.5), layout="constrained")
     draw(figure)

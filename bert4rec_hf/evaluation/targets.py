@@ -4,9 +4,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow.compute as pc
 from datasets import Dataset
 
+from ..data.columns import list_values
 from ..metrics.ranking.ranking import ranking_scores
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
@@ -28,12 +28,13 @@ class Targets:
 
     def __init__(self, dataset: Dataset, processor: Bert4RecProcessor):
         columns = dataset.with_format("arrow")[:]
-        histories, relevant = columns["input_ids"].combine_chunks(), columns["relevant"].combine_chunks()
+        seen_by, seen_items = list_values(columns["input_ids"])
+        self.users, items = list_values(columns["relevant"])
+        self.items = items.to_numpy()
         self.rows = columns["row"].to_numpy() if "row" in columns.column_names else np.arange(len(columns))
-        self.num_history = pc.list_value_length(histories).to_numpy()
-        self.users, self.items = pc.list_parent_indices(relevant).to_numpy(), pc.list_flatten(relevant).to_numpy()
+        self.num_history = np.bincount(seen_by, minlength=len(columns)).astype(np.int32)
         size = max(processor.vocab_size, int(self.items.max(initial=0)) + 1)
-        seen = np.sort(pc.list_parent_indices(histories).to_numpy() * size + pc.list_flatten(histories).to_numpy())
+        seen = np.sort(seen_by * size + seen_items.to_numpy())
         target_keys = self.users * size + self.items
         self.is_unknown = self.items >= processor.vocab_size
         self.is_repeat = np.append(seen, -1)[np.searchsorted(seen, target_keys)] == target_keys

@@ -3,10 +3,13 @@
 
 import copy
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
+from ..data.columns import ids_as
 from ..errors import DataError, one_line
 from ..model.layers_bert4rec import Bert4RecItemEmbeddings
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
@@ -106,8 +109,13 @@ def load_and_grow(
         )
         if before != now:
             raise DataError(f"{model_dir} was trained with {kind} {before}, not {now}; leave --{kind} out.")
+    catalogue = fitted.catalogue()
+    known = pa.array(processor.vocabulary["item_ids"])
+    ids = ids_as(pa.array(catalogue["item_ids"]), known)
+    if not ids.null_count and pc.any(pc.is_in(ids, known)).as_py():  # a log may hold integers alone one night
+        catalogue["item_ids"] = ids.to_pylist()
     try:
-        add_items(model, processor, **fitted.catalogue())
+        add_items(model, processor, **catalogue)
     except ValueError as error:
         raise DataError(f"{model_dir} cannot grow to this data: {error}") from None
     processor.data, processor.split, processor.unknown_items = fitted.data, fitted.split, fitted.unknown_items

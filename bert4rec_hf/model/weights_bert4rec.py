@@ -46,7 +46,7 @@ def newest_weights(folder: str) -> Collection[str]:
     return {SAFE_WEIGHTS_NAME}
 
 
-class CheckpointMixin:
+class WeightsMixin:
     """Loading and saving for a [`PreTrainedModel`]."""
 
     @classmethod
