@@ -36,6 +36,10 @@ def is_list(of: pa.DataType) -> bool:
     )
 
 
+def _is_view(of: pa.DataType) -> bool:
+    return pa.types.is_string_view(of) or pa.types.is_binary_view(of)
+
+
 def is_text(of: pa.DataType) -> bool:
     return pa.types.is_string(of) or pa.types.is_large_string(of)
 
@@ -65,9 +69,9 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
             for chunk in column.chunks
         ]
         return pa.chunked_array(chunks).unify_dictionaries() if chunks else pa.chunked_array([], pa.string())
-    if types.is_list_view(of) or types.is_large_list_view(of):
+    if types.is_list_view(of) or types.is_large_list_view(of) or is_list(of) and _is_view(of.value_type):
         ends = np.cumsum(pc.list_value_length(column).fill_null(0).to_numpy())
-        values = pa.chunked_array(pc.list_flatten(column).chunks, of.value_type).combine_chunks()
+        values = plain(pa.chunked_array(pc.list_flatten(column).chunks, of.value_type)).combine_chunks()
         return pa.chunked_array([pa.LargeListArray.from_arrays(np.r_[0, ends], values)])
     if types.is_string_view(of):
         return column.cast(pa.large_string())

@@ -125,9 +125,11 @@ class Table:
         return _united(tables, columns)
 
     def check_flat(self, table: pa.Table, column: str, what: str):
-        """Raises `DataError` for a column of lists, structs, or values of a type that Arrow does not know."""
-        if pa.types.is_nested(table[column].type) or isinstance(table[column].type, pa.BaseExtensionType):
-            raise DataError(f"{self.name}: {column} is of type {table[column].type}, not {what}.")
+        """Raises `DataError` for a column of lists, structs, spans of time, or values that Arrow does not know."""
+        of, types = table[column].type, pa.types
+        has_no_text = isinstance(of, pa.BaseExtensionType) or types.is_duration(of) or types.is_interval(of)
+        if types.is_nested(of) or has_no_text:
+            raise DataError(f"{self.name}: {column} is of type {of}, not {what}.")
 
     def place(self, row: int) -> str:
         """The location of row `row` (from 0), for messages."""
