@@ -41,6 +41,8 @@ REPAIRS = (
 def check_time_zone(time_zone: str | None):
     """Raises `DataError` for a time zone that is not known."""
     try:
+        if time_zone == "":
+            raise pa.ArrowInvalid
         _days(np.zeros(1, dtype=np.int64), time_zone)
     except pa.ArrowException:
         raise DataError(f"time_zone is {time_zone!r}; give a name such as Asia/Seoul, or +09:00.") from None
@@ -162,10 +164,8 @@ def _offsets(values: pa.ChunkedArray, counts: dict) -> np.ndarray | None:
     if not any(seconds):
         return None
     offsets = np.array([*seconds, 0], dtype=np.int64)[codes]
-    number = np.unique(offsets, return_counts=True)[1]
-    counts["times with another offset from UTC than most, each in the day of its own"] = len(offsets) - int(
-        number.max()
-    )
+    num_most = int(np.unique(offsets, return_counts=True)[1].max())
+    counts["times with another offset from UTC than most, each in its own day"] = len(offsets) - num_most
     return offsets
 
 
