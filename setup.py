@@ -34,6 +34,8 @@ setup(
             "ruff>=0.17",
             "picklescan>=1.0",
             "peft>=0.18",
+            "polars>=1.20",
+            "duckdb>=1.2",
         ],
     },
     classifiers=[

@@ -355,7 +355,7 @@ def _feature_values(source: Table, table: pa.Table, name: str, args: DataArgumen
         lists = pc.split_pattern(distinct, separator)
         have_several = pc.greater(pc.list_value_length(lists), 1)
         # Values in common, in a fifth of the texts or more
-        if 5 * pc.sum(have_several).as_py() >= len(distinct) >= len(pc.unique(pc.list_flatten(lists))) > 0:
+        if 5 * (pc.sum(have_several).as_py() or 0) >= len(distinct) >= len(pc.unique(pc.list_flatten(lists))) > 0:
             example = distinct[pc.index(have_several, True).as_py()].as_py()
             logger.warning_once(
                 f"{source.name}: {name} looks like several values in one text, such as {example!r:.100}; see "

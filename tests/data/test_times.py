@@ -81,9 +81,7 @@ def order(times) -> list[int]:
     ],
 )
 def test_ways_to_write_a_time(text):
-    later = (
-        text.replace("27", "28", 1) if "-" in text or "/" in text or "." in text[4:5] or text[:4] == "2022" else text
-    )
+    later = text.replace("27", "28", 1) if "27" in text[:11] else text
     assert days([text, later])[0] == "2022-04-27"
     assert days(pa.array([text, later], pa.string_view()))[0] == "2022-04-27"
     assert days(pa.array([text.encode(), later.encode()]))[0] == "2022-04-27"
