@@ -143,16 +143,24 @@ def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
-def encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
-    """The code of each row, -1 where it is null, and the values that the codes stand for."""
-    column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    array = column.combine_chunks()
+def encoded(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, pa.Array]:
+    """
+    The code of each row, -1 where it is null, and the values that the codes stand for.
+
+    Raises:
+        `DataError`: for a column of more different texts than one Arrow array holds.
+    """
+    try:
+        column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        array = column.combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowCapacityError):
+        raise DataError(f"{name} holds more than 2 GB of different texts; give shorter ones, or numbers.") from None
     return array.indices.fill_null(-1).to_numpy(), array.dictionary
 
 
-def categories(column: pa.ChunkedArray) -> pa.DictionaryArray:
+def categories(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
     """A column as a dictionary of texts."""
-    codes, values = encoded(column)
+    codes, values = encoded(column, name)
     return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), texts(values))
 
 
@@ -194,12 +202,7 @@ def read_ids(source, table: pa.Table, column: str, allow_null: bool = False) -> 
         `DataError`: for a missing id, unless `allow_null`, and for numbers that have lost digits.
     """
     source.check_flat(table, column, "an id")
-    try:
-        codes, values = encoded(table[column])
-    except (pa.ArrowInvalid, pa.ArrowCapacityError):  # Arrow's limit for texts with one dictionary
-        raise DataError(
-            f"{source.name}: {column} holds more than 2 GB of different ids; give shorter ones, such as numbers."
-        ) from None
+    codes, values = encoded(table[column], f"{source.name}: {column}")
     raw = _typed_ids(values)
     rounded, by = first_inexact(values), "floating-point numbers have"
     if rounded < 0 and pa.types.is_string(raw.type):

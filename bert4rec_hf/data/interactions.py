@@ -22,7 +22,6 @@ from .columns import (
     list_values,
     read_ids,
     read_numbers,
-    texts,
 )
 from .tables import Table, is_there, open_table
 from .times import check_time_zone, read_times
@@ -312,26 +311,28 @@ def _add_item_tables(interactions: Interactions, items: Table | None, keywords: 
         in_tables[item[item >= 0]] = True
         if with_titles:
             source.check_flat(table, args.title_column, "a title")
-            titles = texts(decoded(_first_value_per_code(item, table[args.title_column], len(item_ids))))
-            interactions.titles = titles.combine_chunks().cast(pa.string())
+            titles = categories(table[args.title_column], f"{source.name}: {args.title_column}")
+            interactions.titles = _first_value_per_code(item, titles, len(item_ids)).cast(pa.string())
+        rank = np.arange(len(item))
         if weighted:
             weight = read_numbers(source, table, args.keyword_value_column)
             is_below_min = ~(weight >= args.keyword_min_value)
             step = f"with {args.keyword_value_column} below {args.keyword_min_value:g}, left out"
             counts[f"rows of {source.role} {step}"] = int(is_below_min.sum())
             item = np.where(is_below_min, -1, item)
-            heaviest_first = np.argsort(-weight, kind="stable")
-            table, item = table.take(pa.array(heaviest_first)), item[heaviest_first]
+            rank[np.argsort(-weight, kind="stable")] = np.arange(len(item))
         for name in features:
-            codes, values = item, _feature_values(source, table, name, args)
+            values, is_single = _feature_values(source, table, name, args), not several_rows
+            rows = np.arange(len(item))
             if is_list(values.type):
-                rows, values = list_values(values)
-                codes = item[rows]
-            elif not several_rows:
+                is_single, (rows, values) = False, list_values(values)
+            codes, values = item[rows], categories(values, f"{source.name}: {name}")
+            if is_single:
                 codes, values = np.arange(len(item_ids)), _first_value_per_code(item, values, len(item_ids))
-            pairs = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy())
-            pairs = pairs[np.argsort(codes[pairs], kind="stable")]
-            interactions.item_features[name] = codes[pairs], categories(values.take(pa.array(pairs)))
+            pairs = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
+            if not is_single:
+                pairs = pairs[np.lexsort((rank[rows[pairs]], codes[pairs]))]
+            interactions.item_features[name] = codes[pairs], values.take(pa.array(pairs))
             num_missing = len(item_ids) - len(np.unique(codes[pairs]))
             counts[f"items with events without {name}"] = num_missing
     counts["items with events that no item table knows"] = int((~in_tables).sum())
@@ -389,7 +390,9 @@ def _add_profiles(interactions: Interactions, profiles: Table):
         if is_list(table[name].type):
             raise DataError(f"{profiles.name}: {name} holds lists; a profile has one value of a feature.")
         profiles.check_flat(table, name, "a value")
-        interactions.user_features[name] = categories(_first_value_per_code(user, table[name], len(users)))
+        interactions.user_features[name] = _first_value_per_code(
+            user, categories(table[name], f"{profiles.name}: {name}"), len(users)
+        )
 
 
 def _join(
@@ -423,9 +426,9 @@ def _count_extra_rows(codes: np.ndarray) -> int:
     return len(known) - len(np.unique(known))
 
 
-def _first_value_per_code(codes: np.ndarray, values: pa.ChunkedArray, size: int) -> pa.ChunkedArray:
+def _first_value_per_code(codes: np.ndarray, values: pa.DictionaryArray, size: int) -> pa.DictionaryArray:
     """The first non-null value of each code; tables may have several rows per item or profile."""
-    rows = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy())
+    rows = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
     known, first = np.unique(codes[rows], return_index=True)
     places = np.full(size, -1)
     places[known] = rows[first]

@@ -155,7 +155,7 @@ def _check_digits(source, values: pa.ChunkedArray, column: str):
 
 def _offsets(values: pa.ChunkedArray, counts: dict) -> np.ndarray | None:
     """The offsets from UTC that end times in text, in seconds; `None` if all are 0."""
-    codes, ends = encoded(pc.utf8_slice_codeunits(values, -6))
+    codes, ends = encoded(pc.utf8_slice_codeunits(values, -6), "offsets")
     signs = pc.replace_substring_regex(ends, r"^.*?(Z|[-+][0-9]{2}(:?[0-9]{2})?)$", r"\1").to_pylist()
     seconds = [
         int(f"{end[0]}1") * (int(end[1:3]) * 3600 + int(end[-2:]) * 60 * (len(end) > 3)) if end != "Z" else 0
