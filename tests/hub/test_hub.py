@@ -6,6 +6,7 @@ where the Hub is, is read when huggingface_hub is imported.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from fnmatch import fnmatch
@@ -448,3 +449,65 @@ def test_what_others_hang_on_a_config_does_not_keep_it_from_loading(folder, tmp_
     inputs = AutoProcessor.from_pretrained(tmp_path)([processor.vocabulary["item_ids"][:4]])
     assert_close(again.score(**inputs), model.score(**inputs))
     assert torch.isfinite(again.score(**inputs)[:, 3:]).all()
+
+
+LEFTOVERS = """
+import json, sys
+import torch, bert4rec_hf
+from transformers import AutoModelForMaskedLM
+folder = sys.argv[1]
+model, processor = bert4rec_hf.load_checkpoint(folder)
+
+def push(number, size, how):
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(number)
+    if how == "push_to_hub":
+        processor.push_to_hub("user/many")
+        model.push_to_hub("user/many", max_shard_size=size)
+    elif how == "save_pretrained":
+        model.save_pretrained("mine", max_shard_size=size, push_to_hub=True, repo_id="user/many")
+    else:
+        model.save_pretrained(f"mine{number}", max_shard_size=size)
+        processor.save_pretrained(f"mine{number}")
+        bert4rec_hf.push_checkpoint(f"mine{number}", "user/many")
+    for loaded in (AutoModelForMaskedLM.from_pretrained("user/many"), bert4rec_hf.load_checkpoint("user/many")[0]):
+        assert round(loaded.get_input_embeddings().weight[5, 0].item()) == number, (number, size, how)
+
+ways = ("push_to_hub", "push_checkpoint", "save_pretrained")
+steps = [(size, how) for how in ways for size in ("9GB", "6KB", "12KB", "9GB")]
+for number, (size, how) in enumerate([*steps, ("6KB", "push_to_hub")], start=1):
+    push(number, size, how)
+"""
+
+
+def test_a_push_deletes_what_it_replaces_in_the_same_commit(folder, tmp_path):
+    with HubServer() as server:
+        client(server, tmp_path / "home", LEFTOVERS, folder)
+        commits = [set(commit) for commit in server.repos["model", "user/many"].commits.values()]
+        with_weights = [commit for commit in commits if any(name.startswith(("model.", "model-")) for name in commit)]
+        for commit in with_weights:  # never both, also in between
+            shards = {name for name in commit if fnmatch(name, "model-*.safetensors")}
+            assert bool(shards) != ("model.safetensors" in commit)
+            assert bool(shards) == ("model.safetensors.index.json" in commit)
+            assert len({name.partition("-of-")[2] for name in shards}) <= 1
+        assert len({len(commit) for commit in with_weights}) >= 3
+        # Going back to the first commit that was whole
+        first = next(sha for sha, commit in server.repos["model", "user/many"].commits.items() if MODEL <= set(commit))
+        flags = ["--hub_model_id", "user/many", "--roll_back_to", first]
+        nightly = [str(EXAMPLES / "nightly.py"), *flags]
+        assert "is as it was" in client(server, tmp_path / "home", RUN_SCRIPTS, json.dumps([nightly])).stdout
+        files = server.files("user/many")
+        assert set(files) == set(server.files("user/many", first)) and "model.safetensors" in files
+        assert files["model.safetensors"] == server.files("user/many", first)["model.safetensors"]
+
+
+def test_plots_of_an_earlier_card_are_deleted_with_it(folder, tmp_path):
+    code = "import sys, bert4rec_hf\nfor folder in sys.argv[1:]: bert4rec_hf.push_checkpoint(folder, 'user/plots')"
+    plotted, bare = (Path(shutil.copytree(folder, tmp_path / name)) for name in ("plotted", "bare"))
+    (plotted / "evaluation.png").write_bytes(b"\x89PNG")
+    (bare / "README.md").unlink()
+    with HubServer() as server:
+        client(server, tmp_path / "home", code, plotted, bare)
+        assert {"README.md", "evaluation.png"} <= set(server.files("user/plots"))
+        client(server, tmp_path / "home", code, folder)
+        assert set(server.files("user/plots")) - {".gitattributes"} == MODEL | PROCESSOR | {"README.md"}
