@@ -152,6 +152,7 @@ def check_output_file(path: str | None):
     """
     if path is None:
         return
+    _check_name(path)
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path) or not os.path.isdir(folder):
         raise DataError(f"{path} cannot be written: its folder does not exist, or it is a folder itself.")
@@ -166,11 +167,19 @@ def check_report_dir(path: str | None):
     Raises:
         `DataError`: if it cannot.
     """
+    _check_name(path or ".")
     place = os.path.abspath(path or ".")
     while not os.path.exists(place):
         place = os.path.dirname(place)
     if not os.path.isdir(place) or _why_not_writable(place):
         raise DataError(f"{path} cannot be made: {place} is no folder that can be written to.")
+
+
+def _check_name(path: str):
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # Arrow, safetensors and JSON take no other names
+        raise DataError(f"{path}: the name is not UTF-8; choose another.") from None
 
 
 def _why_not_writable(folder: str) -> str | None:

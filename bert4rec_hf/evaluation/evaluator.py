@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Ranking the whole catalogue for many users, and scoring the lists."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
@@ -225,6 +226,9 @@ def write_submission(
     Raises:
         `DataError`: for a file that cannot be used.
     """
+    both_there = os.path.exists(output_file) and os.path.exists(submission_file)
+    if both_there and os.path.samefile(submission_file, output_file):
+        raise DataError(f"{submission_file} lists the profiles; give another --output_file.")
     column = interactions.arguments.user_column
     ids = read_user_ids(interactions.arguments, submission_file)
     codes = pc.index_in(ids_as(ids, interactions.user_ids), interactions.user_ids).fill_null(-1).to_numpy()
