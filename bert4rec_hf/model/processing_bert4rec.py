@@ -199,7 +199,7 @@ class Bert4RecProcessor(ProcessorMixin):
         histories = _as_list(histories)
         if not isinstance(histories, (list, tuple, np.ndarray)):
             raise ValueError(f"a history is a list of item ids, not {histories!r:.200}.")
-        if not len(histories) or not _is_list(histories[0]):
+        if not len(histories) or not _is_list(_as_list(histories[0])):
             histories = [histories]
         histories = [_as_list(history) for history in histories]
         for history in histories:

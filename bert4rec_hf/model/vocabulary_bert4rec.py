@@ -26,6 +26,7 @@ def normalize_value(value) -> str:
         text = text.rstrip("0").rstrip(".")
     text = unicodedata.normalize("NFC", "".join(text.split()))  # in this order: white space keeps letters apart
     text = WHOLE_NUMBER.sub(r"\1", text)
+    text = "0" if text == "-0" else text
     if text.lower() in ("true", "false"):
         return text.capitalize()
     return "" if text.lower() in ("nan", "none", "null", "unknown", "<na>") else text

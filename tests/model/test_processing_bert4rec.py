@@ -1,10 +1,15 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import json
 import tempfile
+from decimal import Decimal
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoProcessor
@@ -91,6 +96,20 @@ def test_item_features_are_a_table_of_value_ids(processor):
         ("unknown", ""),
         ("Unknown", ""),
         ("\u1112\u1161\u11ab\u1100\u116e\u11a8", "한국"),  # decomposed, as macOS writes it
+        ("e\u0339 \u0301", "\u00e9\u0339"),  # without the space the marks have another order
+        ("\u1112 \u1161", "\ud558"),
+        ("12.00", "12"),
+        ("007.0", "007.0"),
+        ("1.10", "1.10"),
+        ("-0.0", "0"),
+        (-0.0, "0"),
+        (Decimal("3.00"), "3"),
+        (Decimal("3.50"), "3.5"),
+        (np.float32(4), "4"),
+        (True, "True"),
+        ("true", "True"),
+        ("FALSE", "False"),
+        (np.bool_(False), "False"),
     ],
 )
 def test_values_are_normalised(value, expected):
@@ -164,7 +183,16 @@ def test_any_vocabulary_comes_back_from_a_file_and_any_item_from_its_token(vocab
 
 
 @settings(deadline=None)
-@given(st.none() | st.booleans() | st.integers() | st.floats() | st.text())
+@given(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.decimals()
+    | st.text()
+    | st.text(st.characters(categories=["Mn", "Zs", "Lo", "Nd"]))
+    | st.text("truefalsn0.- \u0301\u0339\u1100\u1161\u11a8")
+)
 def test_normalising_twice_changes_nothing(value):
     normalized = normalize_value(value)
     assert normalize_value(normalized) == normalized and normalized.split() == [normalized] * bool(normalized)
@@ -178,3 +206,49 @@ def test_what_is_no_vocabulary_is_refused_by_a_value_error(anything):
             Bert4RecProcessor(vocabulary)
         except ValueError as error:
             assert "the vocabulary cannot be used" in str(error)
+
+
+def test_values_of_an_older_vocabulary_are_found():
+    """What was normalised by other rules has the id that it had, and does not get a second one."""
+    values = ["true", "12.00", "e\u0339\u0301"]
+    features = {"item_features": [{"name": "g", "max_values": 1, "values": values}], "item_feature_values": [[[1]]]}
+    processor = Bert4RecProcessor({"item_ids": [1], "user_features": [{"name": "u", "values": values}], **features})
+    for value, number in ((True, 1), ("TRUE", 1), (12, 2), ("12.0", 2), ("e\u0339\u0301", 3), ("false", 0)):
+        assert processor.encode_profile({"u": value}) == [number]
+    processor.add_items([2, 3], item_features={"g": ["True", 12.0]}, user_features={"u": [True, "new"]})
+    assert processor.vocabulary["item_features"][0]["values"] == values
+    assert processor.vocabulary["item_feature_values"] == [[[1], [1], [2]]]
+    assert processor.vocabulary["user_features"][0]["values"] == [*values, "new"]
+
+
+HISTORIES = [[1, 2], [], [3]]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        Dataset.from_dict({"history": HISTORIES})["history"],
+        Dataset.from_dict({"history": HISTORIES})[:]["history"],
+        Dataset.from_dict({"history": HISTORIES}).with_format("numpy")["history"],
+        pa.table({"history": HISTORIES})["history"],
+        pa.array(HISTORIES),
+        pa.array(HISTORIES, pa.list_view(pa.int64())),
+        pd.Series(HISTORIES),
+        pd.Series([np.array(row, dtype=int) for row in HISTORIES], index=[7, 8, 9]),
+        pl.Series(HISTORIES, dtype=pl.List(pl.Int64)),
+        tuple(map(tuple, HISTORIES)),
+        [pd.Series(row, dtype=int) for row in HISTORIES],
+    ],
+)
+def test_a_column_of_any_table_is_histories(column):
+    processor = Bert4RecProcessor({"item_ids": [1, 2, 3]})
+    inputs, expected = processor(column), processor(HISTORIES)
+    assert inputs["input_ids"].equal(expected["input_ids"]) and inputs["attention_mask"].equal(
+        expected["attention_mask"]
+    )
+
+
+@pytest.mark.parametrize("history", [pd.Series([1, 2]), pl.Series([1, 2]), pa.array([1, 2]), (1, 2), np.array([1, 2])])
+def test_one_history_may_be_a_column(history):
+    processor = Bert4RecProcessor({"item_ids": [1, 2, 3]})
+    assert processor(history)["input_ids"].tolist() == [[3, 4]]
