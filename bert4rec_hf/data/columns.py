@@ -133,7 +133,7 @@ def texts(values: pa.Array | pa.ChunkedArray):
         integers = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())
         return pc.coalesce(integers, values.cast(pa.string()))
     if pa.types.is_decimal(values.type):
-        values = values.cast(pa.string())
+        values = pc.replace_substring_regex(values.cast(pa.string()), r"^0E-[0-9]+$", "0")
         return pc.replace_substring_regex(values, r"(\.[0-9]*[1-9])0+$|\.0+$", r"\1")
     return values.cast(pa.string())
 
@@ -152,10 +152,13 @@ def encoded(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, pa.Array]:
     """
     try:
         column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        array = column.combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowCapacityError):
         raise DataError(f"{name} holds more than 2 GB of different texts; give shorter ones, or numbers.") from None
-    return array.indices.fill_null(-1).to_numpy(), array.dictionary
+    if not column.num_chunks:
+        return np.zeros(0, dtype=np.int32), pa.array([], column.type.value_type)
+    # All chunks have the dictionary of the whole column; combining them would compare it chunk by chunk.
+    codes = pa.chunked_array([chunk.indices for chunk in column.chunks]).fill_null(-1)
+    return codes.to_numpy(), column.chunk(0).dictionary
 
 
 def categories(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
@@ -226,11 +229,13 @@ def read_ids(source, table: pa.Table, column: str, allow_null: bool = False) -> 
 
 def _typed_ids(values: pa.Array) -> pa.Array:
     """Ids of any type as int64 if all are integers in its range, as trimmed strings otherwise."""
-    if pa.types.is_integer(values.type):
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
         try:
             return values.cast(pa.int64())
-        except pa.ArrowInvalid:
-            return values.cast(pa.string())
+        except pa.ArrowInvalid:  # unsigned of 64 bits, or with a fraction
+            pass
     values = pc.utf8_trim_whitespace(texts(values))
     values = pc.if_else(pc.equal(values, ""), None, values).cast(pa.string())
     if pc.all(pc.match_substring_regex(values, INTEGER)).as_py():
@@ -246,8 +251,9 @@ def id_keys(ids: pa.Array) -> pa.Array:
     """Ids as the texts that are compared: integers without ".0", UUIDs in lower case."""
     if pa.types.is_integer(ids.type):
         return ids.cast(pa.string())
-    ids = pc.replace_substring_regex(ids, INTEGER, r"\1\2")
-    ids = pc.if_else(pc.equal(ids, "-0"), "0", ids)
+    if pc.any(pc.match_substring_regex(ids, r"^-?(0|[1-9][0-9]*)\.0+$|^-0$")).as_py():
+        ids = pc.replace_substring_regex(ids, INTEGER, r"\1\2")
+        ids = pc.if_else(pc.equal(ids, "-0"), "0", ids)
     is_uuid = pc.match_substring_regex(ids, UUID)
     return pc.if_else(is_uuid, pc.utf8_lower(ids), ids) if pc.any(is_uuid).as_py() else ids
 

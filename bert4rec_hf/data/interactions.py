@@ -313,25 +313,26 @@ def _add_item_tables(interactions: Interactions, items: Table | None, keywords: 
             source.check_flat(table, args.title_column, "a title")
             titles = categories(table[args.title_column], f"{source.name}: {args.title_column}")
             interactions.titles = _first_value_per_code(item, titles, len(item_ids)).cast(pa.string())
-        rank = np.arange(len(item))
+        heaviest_first = None
         if weighted:
             weight = read_numbers(source, table, args.keyword_value_column)
             is_below_min = ~(weight >= args.keyword_min_value)
             step = f"with {args.keyword_value_column} below {args.keyword_min_value:g}, left out"
             counts[f"rows of {source.role} {step}"] = int(is_below_min.sum())
             item = np.where(is_below_min, -1, item)
-            rank[np.argsort(-weight, kind="stable")] = np.arange(len(item))
+            heaviest_first = np.argsort(-weight, kind="stable")
         for name in features:
-            values, is_single = _feature_values(source, table, name, args), not several_rows
-            rows = np.arange(len(item))
+            values = _feature_values(source, table, name, args)
+            rows, order, is_single = np.arange(len(item)), heaviest_first, not several_rows
             if is_list(values.type):
-                is_single, (rows, values) = False, list_values(values)
+                rows, values = list_values(values)
+                order, is_single = None if order is None else np.argsort(np.argsort(order)[rows], kind="stable"), False
             codes, values = item[rows], categories(values, f"{source.name}: {name}")
             if is_single:
                 codes, values = np.arange(len(item_ids)), _first_value_per_code(item, values, len(item_ids))
-            pairs = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
-            if not is_single:
-                pairs = pairs[np.lexsort((rank[rows[pairs]], codes[pairs]))]
+            is_kept = (codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False)
+            pairs = np.flatnonzero(is_kept) if order is None else order[is_kept[order]]
+            pairs = pairs[np.argsort(codes[pairs], kind="stable")]
             interactions.item_features[name] = codes[pairs], values.take(pa.array(pairs))
             num_missing = len(item_ids) - len(np.unique(codes[pairs]))
             counts[f"items with events without {name}"] = num_missing

@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Reading tables a few columns at a time: CSV, JSON lines and Parquet files, data sets and data frames."""
 
+import codecs
 import glob
 import os
 import re
@@ -35,7 +36,8 @@ class Table:
 
     def __init__(self, role: str, name: str, files: dict, table: pa.Table | None, delimiter: str, encoding: str):
         self.role, self.name, self.files, self.table = role, name, files, table
-        self.delimiter, self.encoding = delimiter, encoding
+        self.delimiter = delimiter
+        self.encoding = "utf8" if codecs.lookup(encoding).name == "utf-8" else encoding  # Arrow recodes all others
         self.columns = table.column_names if table is not None else self._header(next(iter(files)))
         self.rows = []  # rows per file, to name the file of a row
 
@@ -85,7 +87,7 @@ class Table:
         columns = [name for name in columns if name not in folders]
         try:
             if _format(file) == "parquet":
-                table = pa.parquet.ParquetFile(file).read(columns)
+                table = pa.parquet.read_table(file, columns=columns, partitioning=None)
             elif _format(file) == "json":
                 table = self._json(file)
             else:

@@ -197,7 +197,7 @@ class Bert4RecProcessor(ProcessorMixin):
             and, for a model with user features, `user_features` `(batch_size, num_user_features)`.
         """
         histories = _as_list(histories)
-        if not isinstance(histories, (list, tuple, np.ndarray)):
+        if not _is_list(histories):
             raise ValueError(f"a history is a list of item ids, not {histories!r:.200}.")
         if not len(histories) or not _is_list(_as_list(histories[0])):
             histories = [histories]
@@ -205,6 +205,7 @@ class Bert4RecProcessor(ProcessorMixin):
         for history in histories:
             if not _is_list(history):  # a string would be read as its letters
                 raise ValueError(f"a history is a list of item ids, not {history!r:.200}.")
+        profiles = _as_list(profiles)
         if profiles is None or isinstance(profiles, dict):
             profiles = [profiles] * len(histories)
         if len(profiles) != len(histories):
