@@ -239,11 +239,10 @@ def _typed_ids(values: pa.Array) -> pa.Array:
     values = pc.utf8_trim_whitespace(texts(values))
     values = pc.if_else(pc.equal(values, ""), None, values).cast(pa.string())
     if pc.all(pc.match_substring_regex(values, INTEGER)).as_py():
-        values = id_keys(values)
         try:
-            return values.cast(pa.int64())
+            return pc.replace_substring_regex(values, r"\.0+$", "").cast(pa.int64())
         except pa.ArrowInvalid:
-            pass
+            return id_keys(values)
     return values
 
 
@@ -265,7 +264,10 @@ def check_spellings(source, column: str, ids: pa.Array):
     Raises:
         `DataError`: if two are.
     """
-    keys = id_keys(ids).dictionary_encode()
+    keys = ids if pa.types.is_int64(ids.type) else id_keys(ids)
+    if keys is ids:
+        return
+    keys = keys.dictionary_encode()
     if len(keys.dictionary) < len(ids):
         code = int(np.argmax(np.bincount(keys.indices.to_numpy()) > 1))
         first, second = np.flatnonzero(keys.indices.to_numpy() == code)[:2].tolist()

@@ -323,11 +323,12 @@ def _add_item_tables(interactions: Interactions, items: Table | None, keywords: 
             heaviest_first = np.argsort(-weight, kind="stable")
         for name in features:
             values = _feature_values(source, table, name, args)
-            rows, order, is_single = np.arange(len(item)), heaviest_first, not several_rows
+            codes, order, is_single = item, heaviest_first, not several_rows
             if is_list(values.type):
                 rows, values = list_values(values)
-                order, is_single = None if order is None else np.argsort(np.argsort(order)[rows], kind="stable"), False
-            codes, values = item[rows], categories(values, f"{source.name}: {name}")
+                codes, is_single = item[rows], False
+                order = None if order is None else np.argsort(np.argsort(order)[rows], kind="stable")
+            values = categories(values, f"{source.name}: {name}")
             if is_single:
                 codes, values = np.arange(len(item_ids)), _first_value_per_code(item, values, len(item_ids))
             is_kept = (codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False)

@@ -86,9 +86,8 @@ def read_times(
         return _of_numbers(source, values.cast(pa.int64()).to_numpy(), None, column, counts, time_zone)
     except pa.ArrowInvalid:  # with a fraction, or out of range
         numbers = values.cast(pa.float64(), safe=False).to_numpy()
-    far = ~(np.abs(numbers) < 2.0**63)
-    if far.any():
-        row = int(np.argmax(far))
+    if not -(2.0**63) < numbers.min() <= numbers.max() < 2.0**63:
+        row = int(np.argmax(~(np.abs(numbers) < 2.0**63)))
         raise DataError(f"{source.place(row)}: {column} is {values[row].as_py()}, not a time.")
     return _of_numbers(source, np.floor(numbers).astype(np.int64), numbers, column, counts, time_zone)
 
@@ -156,6 +155,8 @@ def _check_digits(source, values: pa.ChunkedArray, column: str):
 
 def _offsets(values: pa.ChunkedArray, counts: dict) -> np.ndarray | None:
     """The offsets from UTC that end times in text, in seconds; `None` if all are 0."""
+    if pc.all(pc.ends_with(values, "Z")).as_py():
+        return None
     codes, ends = encoded(pc.utf8_slice_codeunits(values, -6), "offsets")
     signs = pc.replace_substring_regex(ends, r"^.*?(Z|[-+][0-9]{2}(:?[0-9]{2})?)$", r"\1").to_pylist()
     seconds = [
@@ -188,9 +189,8 @@ def _of_numbers(
     low, high, unit = next(
         (scale for scale in (*dates, *clocks) if scale[0] <= median_time < scale[1]), (-(2**63), 2**63 - 1, 10**9)
     )
-    out_of_range = (time < low) | (time >= high)
-    if out_of_range.any():
-        row = int(np.argmax(out_of_range))
+    if time.min() < low or time.max() >= high:
+        row = int(np.argmax((time < low) | (time >= high)))
         raise DataError(
             f"{source.place(row)}: {column} is {time[row]}, not written like most of the column ({median_time})."
         )
