@@ -197,7 +197,7 @@ def _of_numbers(
     is_date = (low, high, unit) in dates
     order = time if numbers is None else np.round(numbers * (1000 if is_date else 10**6 / unit)).astype(np.int64)
     if not is_date:
-        return order, _days(time // unit, time_zone)
+        return order, _days(time if unit == 1 else time // unit, time_zone)
     date = time // unit
     months = (date // 10000 - 1970) * 12 + date // 100 % 100 - 1
     days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + date % 100 - 1
