@@ -222,6 +222,63 @@ BAD_DATA = {
         ({"history_data/a.parquet": table(), "history_data/b.parquet": table(album_id=[[1], [2]])}, {}),
         "history_data/b.parquet: ",
     ),
+    "ids: a float beyond 2**53": (
+        parquet_log(album_id=[2.0**53, 1.0]),
+        "numbers have rounded it, so that different ids",
+    ),
+    "ids: half of single precision": (
+        parquet_log(album_id=np.array([2.0**24, 1], np.float32)),
+        "row 1: album_id is 16777216: floating-point numbers have rounded it",
+    ),
+    "ids: of a spreadsheet": (log(rows("x", "1.23457E+18")), "row 2: album_id is 1.23457E+18: a spreadsheet has"),
+    "ids: 1 and 1.0 beside a word": (log(rows("1", "a", "1.0")), "album_id holds '1' and '1.0', which are read as"),
+    "ids: a UUID in two cases": (
+        log(rows("0B5E8C4A-0000-4000-8000-00000000000a", "0b5e8c4a-0000-4000-8000-00000000000a")),
+        "which are read as the same id",
+    ),
+    "ids: spans of time": (parquet_log(album_id=pa.array([1, 2], pa.duration("s"))), "of type duration[s], not an id"),
+    "ids: a map": (parquet_log(album_id=pa.array([[("a", 1)]] * 2, pa.map_(pa.string(), pa.int8()))), "of type map"),
+    "time: of a spreadsheet": (log(LOG + "1,2.02204E+13,10\n"), "row 1: log_time is '2.02204E+13': a spreadsheet"),
+    "time: of single precision": (
+        parquet_log(log_time=np.array([1650000000, 1650000001], np.float32)),
+        "numbers of type float have rounded it",
+    ),
+    "time: 30 February": (
+        log(LOG + "1,2022-02-01,10\n1,2022-02-02,10\n1,2022-02-30,10\n"),
+        "row 3: log_time is '2022-02-30', not a time without an offset",
+    ),
+    "time: an offset in one row of many": (
+        log(LOG + "1,2022-02-01 10:00,10\n1,2022-02-01 11:00,10\n1,2022-02-01T10:00+09:00,10\n"),
+        "row 3: log_time is '2022-02-01T10:00+09:00', not a time without an offset",
+    ),
+    "time: the day before the month": (log(LOG + "1,27/04/2022,10\n"), "times are numbers: YYYYMMDDhhmmss"),
+    "time: a clock alone": (parquet_log(log_time=pa.array([1, 2], pa.time64("us"))), "of type time64[us], not a time"),
+    "time zone: none of this world": (log(LOG + ROW, time_zone="Mars/Phobos"), "give a name such as Asia/Seoul"),
+    "encoding: none that is known": (log(LOG + ROW, encoding="utf-99"), "give one that Python knows, such as cp949"),
+    "encoding: another than the file's": (
+        log(LOG.encode() + "1,20220301000000,가\n".encode("cp949"), encoding="utf-16"),
+        "history_data.csv: ",
+    ),
+    "separator: empty": (log(LOG + ROW, multi_value_separator=""), "multi_value_separator is empty"),
+    "json: cut short": (log('{"profile_id": 1, "album', "history_data.jsonl"), "history_data.jsonl: JSON"),
+    "json: an array": (log('[{"profile_id": 1}]', "history_data.json"), "history_data.json: JSON"),
+    "json: numbers and words": (
+        log('{"profile_id": 1}\n{"profile_id": "x"}\n', "history_data.jsonl"),
+        "history_data.jsonl: JSON parse error",
+    ),
+    "json: an id beyond 2**53": (
+        log('{"profile_id": 1e17, "log_time": 1, "album_id": 1}\n', "history_data.jsonl"),
+        "row 1: profile_id is 100000000000000000: floating-point",
+    ),
+    "folder: floats beyond 2**53 beside integers": (
+        ({"history_data/a.parquet": table(), "history_data/b.parquet": table(album_id=[1e17, 2e17])}, {}),
+        "b.parquet, row 1: album_id is 100000000000000000: floating-point",
+    ),
+    "folder: empty but for markers": (({"history_data/_SUCCESS": "", "history_data/.x": ""}, {}), "no such file"),
+    "folder: a partition without a value": (
+        ({"history_data/album_id=/a.csv": "profile_id,log_time\n1,20220301000000\n"}, {}),
+        "a.csv, row 1: album_id is empty",
+    ),
     "items: structs as a feature": (
         side("meta_data.parquet", items(genre=[{"a": 1}]), item_features=["genre"]),
         "genre is of type struct<a: int64>, not a value or a list of values",
@@ -324,6 +381,31 @@ ODD_DATA = {
     "csv: gzip": (log(gzip.compress((LOG + ROW).encode()), "history_data.csv.gz"), [10]),
     "csv: a column that nobody reads twice": (log(LOG.replace("\n", ",x,x\n") + ROW.replace("\n", ",1,2\n")), [10]),
     "csv: numbers and words": (log(rows("1", "a", "2.0")), ["1", "a", "2.0"]),
+    "csv: the integer 0 with a sign": (log(rows("-0", "5")), [0, 5]),
+    "csv: 40 digits, once with .0": (log(rows(f"{'9' * 40}.0", "7")), ["9" * 40, "7"]),
+    "csv: CP949": (log((LOG + "1,20220301000000,가\n").encode("cp949"), encoding="cp949"), ["가"]),
+    "csv: UTF-16, with its name": (log((LOG + ROW).encode("utf-16"), encoding="utf-16"), [10]),
+    "json: lines": (log('{"profile_id": 1, "log_time": 20220301, "album_id": "x"}\n', "history_data.jsonl"), ["x"]),
+    "folder: Hive's partitions": (
+        ({"history_data/log_time=20220301/album_id=%EA%B0%80/a.csv": "profile_id\n1\n"}, {}),
+        ["가"],
+    ),
+    "parquet: views": (parquet_log(album_id=pa.array(["a", "b"], pa.string_view())), ["a", "b"]),
+    "parquet: half floats": (parquet_log(album_id=np.array([10, 11], np.float16)), [10, 11]),
+    "parquet: UUIDs": (
+        parquet_log(album_id=pa.array([b"\x00" * 16, b"\xff" * 16], pa.uuid())),
+        ["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"],
+    ),
+    "parquet: 12 bytes": (
+        parquet_log(album_id=pa.array([b"\xfe" * 12, b"\xff" * 12], pa.binary(12))),
+        ["fe" * 12, "ff" * 12],
+    ),
+    "parquet: decimals": (parquet_log(album_id=pa.array([10, 11]).cast(pa.decimal128(21, 2))), [10, 11]),
+    "time: text of nine digits": (log(LOG + "1,2022-03-01 00:00:00.123456789,10\n"), [10]),
+    "time: with UTC": (log(LOG + "1,2019-10-01 00:00:00 UTC,10\n"), [10]),
+    "time: with slashes": (log(LOG + "1,2022/03/01,10\n"), [10]),
+    "time: milliseconds with a fraction": (log(LOG + "1,1648771200000.5,10\n"), [10]),
+    "time: mixed offsets": (log(LOG + "1,2022-03-01T00:00Z,10\n1,2022-03-01T09:30+09:00,11\n"), [10, 11]),
     "csv: numbers with .0": (log(rows("1.0", "2")), [1, 2]),
     "csv: a number beyond 64 bits": (log(rows(2**64, 7)), [str(2**64), "7"]),
     "csv: the largest number of 64 bits": (log(rows(2**63 - 1, "x")), [str(2**63 - 1), "x"]),
@@ -364,6 +446,34 @@ ODD_DATA = {
         [10],
     ),
     "profiles: no id at all": (side("profile_data.csv", "profile_id,age\n,3\n,4\n", user_features=["age"]), [10]),
+    "items: a fixed-size list that is null": (
+        side("meta_data.parquet", items(tags=pa.array([None], pa.list_(pa.string(), 2))), item_features=["tags"]),
+        [10],
+    ),
+    "items: values under a null": (
+        side(
+            "meta_data.parquet",
+            items(tags=pa.ListArray.from_arrays([0, 2], pa.array(["a", "b"]), mask=pa.array([True]))),
+            item_features=["tags"],
+        ),
+        [10],
+    ),
+    "items: several values in a text": (
+        side("meta_data.csv", "album_id,tags\n10,a|b\n", item_features=["tags"], multi_value_separator="|"),
+        [10],
+    ),
+    "items: a dictionary that is full": (
+        side(
+            "meta_data.parquet",
+            items(tags=pa.DictionaryArray.from_arrays(pa.array([127], pa.int8()), [f"v{n}" for n in range(128)])),
+            item_features=["tags"],
+        ),
+        [10],
+    ),
+    "profiles: junk among floats": (
+        side("profile_data.csv", "profile_id,age\nx,3\n1.0,4\n", user_features=["age"]),
+        [10],
+    ),
     "profiles: ids of another type": (
         side("profile_data.csv", "profile_id,age\n1,3\nX,4\n", user_features=["age"]),
         [10],
@@ -838,4 +948,4 @@ def test_no_line_of_the_package_or_the_examples_can_run_what_a_file_says():
 def test_the_catalogue_is_as_long_as_promised(says):
     parts = (BAD_DATA, ODD_IDS, ODD_DATA, BAD_CHECKPOINTS, BAD_ARGUMENTS, BAD_CALLS, ODD_CALLS)
     says(f"{sum(map(len, parts))} cases, {sum(map(len, (BAD_DATA, BAD_CHECKPOINTS, BAD_ARGUMENTS, BAD_CALLS)))} bad")
-    assert sum(map(len, parts)) >= 60
+    assert sum(map(len, parts)) >= 250
