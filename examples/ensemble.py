@@ -198,7 +198,7 @@ def check_record(save_dir: str, settings: dict[str, dict]):
         if then is None and os.path.isdir(name) and os.listdir(name):
             raise DataError(f"{name} exists, but is not a member trained by this command; choose another --save_dir.")
         for flag, value in now.items() if then else ():
-            if then.get(flag) != value:
+            if flag in then and then[flag] != value:
                 raise DataError(f"{name} has {flag} {then.get(flag)}, not {value}; choose another --save_dir.")
     os.makedirs(save_dir, exist_ok=True)
     record = before | {os.path.basename(name): now for name, now in settings.items()}

@@ -38,6 +38,7 @@ class Table:
         self.role, self.name, self.files, self.table = role, name, files, table
         self.delimiter = delimiter
         self.encoding = "utf8" if codecs.lookup(encoding).name == "utf-8" else encoding  # Arrow recodes all others
+        self._json_tables = {}  # read for their columns' names
         self.columns = table.column_names if table is not None else self._header(next(iter(files)))
         self.rows = []  # rows per file, to name the file of a row
 
@@ -58,7 +59,8 @@ class Table:
             if _format(file) == "parquet":
                 names = pa.parquet.read_schema(file).names
             elif _format(file) == "json":
-                names = self._json(file).column_names
+                self._json_tables[file] = self._json(file)
+                names = self._json_tables[file].column_names
             else:
                 with pa.input_stream(file) as stream:
                     if b"\0" in stream.read(4096) and not self._has_wide_letters():
@@ -89,7 +91,7 @@ class Table:
             if _format(file) == "parquet":
                 table = pa.parquet.read_table(file, columns=columns, partitioning=None)
             elif _format(file) == "json":
-                table = self._json(file)
+                table = self._json_tables.pop(file, None) or self._json(file)
             else:
                 table = pa.csv.read_csv(file, **self._csv_options(columns))
             for name, value in folders.items():

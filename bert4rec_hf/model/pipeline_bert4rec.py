@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from transformers import Pipeline
 
+from .weights_bert4rec import ReplacingPushMixin
+
 
 if TYPE_CHECKING:  # names every file: transformers saves and copies those that an entry point names itself
     from .configuration_bert4rec import Bert4RecConfig  # noqa: F401
@@ -20,10 +22,9 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .ranking_bert4rec import rank_items  # noqa: F401
     from .recommendation_bert4rec import RecommendationMixin  # noqa: F401
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
-    from .weights_bert4rec import WeightsMixin  # noqa: F401
 
 
-class ItemRecommendationPipeline(Pipeline):
+class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
     """
     Recommends items to users, under the task name `"item-recommendation"`.
 

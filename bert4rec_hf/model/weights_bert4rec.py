@@ -46,7 +46,43 @@ def newest_weights(folder: str) -> Collection[str]:
     return {SAFE_WEIGHTS_NAME}
 
 
-class WeightsMixin:
+class ReplacingPushMixin:
+    """For a [`~transformers.utils.PushToHubMixin`]: a push deletes the weights of an earlier one in its commit."""
+
+    # What push_to_hub and save_pretrained upload by. transformers' version only adds files, and a repository
+    # would keep the weights of an earlier push.
+    def _upload_modified_files(
+        self,
+        working_dir,
+        repo_id: str,
+        files_timestamps: dict[str, float],
+        commit_message: str | None = None,
+        token: bool | str | None = None,
+        create_pr: bool = False,
+        revision: str | None = None,
+        commit_description: str | None = None,
+    ):
+        api = HfApi(token=token)
+        if revision is not None and not revision.startswith("refs/"):
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        is_new = [
+            name
+            for name in os.listdir(working_dir)
+            if os.path.getmtime(os.path.join(working_dir, name)) > files_timestamps.get(name, -1)
+        ]
+        return api.upload_folder(
+            repo_id=repo_id,
+            folder_path=working_dir,
+            commit_message=commit_message or "Upload model",
+            commit_description=commit_description,
+            create_pr=create_pr,
+            revision=revision,
+            allow_patterns=is_new,
+            delete_patterns=[SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, SHARDS],
+        )
+
+
+class WeightsMixin(ReplacingPushMixin):
     """Loading and saving for a [`PreTrainedModel`]."""
 
     @classmethod
@@ -94,35 +130,3 @@ class WeightsMixin:
         super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
         if is_main_process and os.path.isdir(save_directory) and kwargs.get("variant") is None:
             remove_stale_weights(save_directory, newest_weights(save_directory))
-
-    # What push_to_hub and save_pretrained upload by. transformers' version only adds files, and a repository
-    # would keep the weights of an earlier push.
-    def _upload_modified_files(
-        self,
-        working_dir,
-        repo_id: str,
-        files_timestamps: dict[str, float],
-        commit_message: str | None = None,
-        token: bool | str | None = None,
-        create_pr: bool = False,
-        revision: str | None = None,
-        commit_description: str | None = None,
-    ):
-        api = HfApi(token=token)
-        if revision is not None and not revision.startswith("refs/"):
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
-        is_new = [
-            name
-            for name in os.listdir(working_dir)
-            if os.path.getmtime(os.path.join(working_dir, name)) > files_timestamps.get(name, -1)
-        ]
-        return api.upload_folder(
-            repo_id=repo_id,
-            folder_path=working_dir,
-            commit_message=commit_message or "Upload model",
-            commit_description=commit_description,
-            create_pr=create_pr,
-            revision=revision,
-            allow_patterns=is_new,
-            delete_patterns=[SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, SHARDS],
-        )

@@ -2,11 +2,13 @@
 """Ids and feature values are values, not spellings: of any Arrow type, and as text, they are the same."""
 
 import decimal
+import json
 import uuid
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
@@ -93,6 +95,55 @@ SMALL = WHOLE | {
 )
 def test_any_two_spellings_of_whole_numbers_join(numbers, of_log, of_profiles):
     assert joined(WHOLE[of_log](numbers), WHOLE[of_profiles](numbers)) == len(numbers)
+
+
+FILES = {
+    **{
+        f"{name}.parquet": name
+        for name in ("int64", "text with .0", "decimal128 with a scale", "binary", "string_view")
+    },
+    "dictionary.parquet": "dictionary of text",
+    "plain.csv": "text",
+    "zeros.csv": "text with .00 and spaces",
+    "several.csv": "text of several spellings",
+    "lines.jsonl": "int64",
+    "texts.jsonl": "text with .0",
+}
+
+
+@pytest.mark.parametrize("of_log", FILES)
+def test_any_two_files_join_alike(tmp_path, of_log):
+    """The same ids and the same values, whatever files they come in."""
+
+    def write(role, file, table):
+        path = tmp_path / f"{role}-{file}"
+        if file.endswith("parquet"):
+            pa.parquet.write_table(table, path)
+        elif file.endswith("csv"):
+            pa.csv.write_csv(table, path)
+        else:
+            path.write_text("".join(f"{json.dumps(row)}\n" for row in table.to_pylist()))
+        return str(path)
+
+    def column(file):
+        return WHOLE[FILES[file]](SNOWFLAKES)
+
+    history = write("log", of_log, log(column(of_log), column(of_log)))
+    vocabularies = []
+    for file in FILES:
+        values = WHOLE[FILES[file]]([30, 4, 4])
+        interactions = read_interactions(
+            arguments(item_features=["genre"], user_features=["age"]),
+            history,
+            profiles=write("profiles", file, pa.table({"profile_id": column(file), "age": values})),
+            items=write("items", file, pa.table({"album_id": column(file), "genre": values})),
+        )
+        assert interactions.user_ids.to_pylist() == interactions.item_ids.to_pylist() == sorted(SNOWFLAKES)
+        assert interactions.counts["users with events but no profile"] == 0
+        assert interactions.counts["items with events that no item table knows"] == 0
+        vocabularies.append(fit_processor(interactions, Split("none")).vocabulary)
+    assert all(vocabulary == vocabularies[0] for vocabulary in vocabularies)
+    assert vocabularies[0]["user_features"] == [{"name": "age", "values": ["30", "4"]}]
 
 
 @settings(max_examples=150, deadline=None)

@@ -454,7 +454,7 @@ def test_what_others_hang_on_a_config_does_not_keep_it_from_loading(folder, tmp_
 LEFTOVERS = """
 import json, sys
 import torch, bert4rec_hf
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForMaskedLM, pipeline
 folder = sys.argv[1]
 model, processor = bert4rec_hf.load_checkpoint(folder)
 
@@ -464,6 +464,9 @@ def push(number, size, how):
     if how == "push_to_hub":
         processor.push_to_hub("user/many")
         model.push_to_hub("user/many", max_shard_size=size)
+    elif how == "pipeline":
+        pipe = pipeline("item-recommendation", model=model, processor=processor)
+        pipe.push_to_hub("user/many", max_shard_size=size)
     elif how == "save_pretrained":
         model.save_pretrained("mine", max_shard_size=size, push_to_hub=True, repo_id="user/many")
     else:
@@ -473,7 +476,7 @@ def push(number, size, how):
     for loaded in (AutoModelForMaskedLM.from_pretrained("user/many"), bert4rec_hf.load_checkpoint("user/many")[0]):
         assert round(loaded.get_input_embeddings().weight[5, 0].item()) == number, (number, size, how)
 
-ways = ("push_to_hub", "push_checkpoint", "save_pretrained")
+ways = ("push_to_hub", "push_checkpoint", "pipeline", "save_pretrained")
 steps = [(size, how) for how in ways for size in ("9GB", "6KB", "12KB", "9GB")]
 for number, (size, how) in enumerate([*steps, ("6KB", "push_to_hub")], start=1):
     push(number, size, how)
