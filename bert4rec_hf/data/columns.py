@@ -46,8 +46,8 @@ def is_text(of: pa.DataType) -> bool:
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """
-    A column in the types that Arrow's functions take: of views, run ends, half floats and short decimals the usual
-    form, of bytes their text (of 16 bytes that are none, the UUID). Lists, structs and unknown types are unchanged.
+    A column in the types that Arrow's functions take: of views, run ends and short decimals the usual form, of bytes
+    their text (of 16 bytes that are none, the UUID). Lists, structs and unknown types are unchanged.
 
     Raises:
         `DataError`: for bytes that are no text.
@@ -55,12 +55,20 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     of, types = column.type, pa.types
     if isinstance(of, pa.UuidType):
         return _recoded(column.cast(pa.binary(16)), _hexadecimal)
-    if isinstance(of, pa.BaseExtensionType):
-        storage = pa.chunked_array([chunk.storage for chunk in column.chunks], of.storage_type)
-        is_binary = types.is_binary(storage.type) or types.is_fixed_size_binary(storage.type)
-        return column if is_binary else plain(storage)
+    if isinstance(of, pa.JsonType):
+        return plain(pa.chunked_array([chunk.storage for chunk in column.chunks], of.storage_type))
+    if isinstance(of, pa.Bool8Type):
+        return column.cast(pa.bool_())
     if types.is_run_end_encoded(of):
-        return plain(pc.run_end_decode(column) if column.num_chunks else pa.chunked_array([], of.value_type))
+        chunks = [
+            pc.run_end_decode(
+                pa.RunEndEncodedArray.from_arrays(chunk.run_ends, _plain_array(chunk.values)).slice(
+                    chunk.offset, len(chunk)
+                )
+            )
+            for chunk in column.chunks
+        ]
+        return pa.chunked_array(chunks) if chunks else pa.chunked_array([], pa.string())
     if types.is_dictionary(of):
         # The index of a small type may be full, and Arrow takes no values of newer types.
         index = pa.int64() if types.is_uint64(of.index_type) or types.is_uint32(of.index_type) else pa.int32()
@@ -75,12 +83,10 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.LargeListArray.from_arrays(np.r_[0, ends], values)])
     if types.is_string_view(of):
         return column.cast(pa.large_string())
-    if types.is_float16(of):
-        return column.cast(pa.float32())
+    if types.is_decimal(of) and of.scale < 0:
+        return column.cast(pa.decimal256(of.precision - of.scale, 0))
     if types.is_decimal32(of) or types.is_decimal64(of):
         return column.cast(pa.decimal128(of.precision, of.scale))
-    if types.is_null(of):
-        return column.cast(pa.string())
     if types.is_fixed_size_binary(of):
         return _recoded(column, _bytes_text)
     if types.is_binary(of) or types.is_large_binary(of) or types.is_binary_view(of):
@@ -106,10 +112,14 @@ def _recoded(column: pa.ChunkedArray, recode: Callable) -> pa.ChunkedArray:
 
 
 def _bytes_text(values: pa.FixedSizeBinaryArray) -> pa.Array:
-    try:
-        return values.cast(pa.string())
-    except pa.ArrowInvalid:
-        return _hexadecimal(values)
+    """Bytes as text where they are printable ASCII, or as hexadecimal digits; whatever the other values are."""
+    width = values.type.byte_width
+    raw = np.frombuffer(values.buffers()[1], np.uint8)[values.offset * width : (values.offset + len(values)) * width]
+    is_text = ((raw >= 32) & (raw < 127)).reshape(len(values), width).all(1)
+    parts = values.filter(pa.array(is_text)).cast(pa.string()), _hexadecimal(values.filter(pa.array(~is_text)))
+    places = np.empty(len(values), dtype=np.int64)
+    places[np.r_[np.flatnonzero(is_text), np.flatnonzero(~is_text)]] = np.arange(len(values))
+    return pa.concat_arrays(parts).take(pa.array(places))
 
 
 def _hexadecimal(values: pa.FixedSizeBinaryArray) -> pa.StringArray:
@@ -128,6 +138,7 @@ def texts(values: pa.Array | pa.ChunkedArray):
     if is_text(values.type):
         return values
     if pa.types.is_floating(values.type):
+        values = values.cast(pa.float32()) if pa.types.is_float16(values.type) else values
         values = pc.if_else(pc.is_nan(values), None, values)
         whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**63))
         integers = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())
@@ -150,8 +161,9 @@ def encoded(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, pa.Array]:
     Raises:
         `DataError`: for a column of more different texts than one Arrow array holds.
     """
+    column = column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
     try:
-        column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        column = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     except (pa.ArrowInvalid, pa.ArrowCapacityError):
         raise DataError(f"{name} holds more than 2 GB of different texts; give shorter ones, or numbers.") from None
     if not column.num_chunks:
@@ -178,9 +190,10 @@ def first_inexact(values: pa.Array | pa.ChunkedArray) -> int:
     The first place of a floating-point number so large that the whole numbers next to it may be read as the same
     number; -1 if there is none.
     """
-    bits = {pa.float32(): 24, pa.float64(): 53}.get(values.type)
+    bits = {pa.float16(): 11, pa.float32(): 24, pa.float64(): 53}.get(values.type)
     if bits is None:
         return -1
+    values = values.cast(pa.float64())
     return pc.index(pc.and_(pc.is_finite(values), pc.greater_equal(pc.abs(values), 2.0**bits)), True).as_py()
 
 
@@ -205,6 +218,11 @@ def read_ids(source, table: pa.Table, column: str, allow_null: bool = False) -> 
         `DataError`: for a missing id, unless `allow_null`, and for numbers that have lost digits.
     """
     source.check_flat(table, column, "an id")
+    if pa.types.is_float16(table[column].type) and (row := first_inexact(table[column])) >= 0:
+        raise DataError(
+            f"{source.place(row)}: {column} is {texts(table[column])[row].as_py()}: floating-point numbers have "
+            "rounded it, so that different ids are one; give whole numbers or text."
+        )
     codes, values = encoded(table[column], f"{source.name}: {column}")
     raw = _typed_ids(values)
     rounded, by = first_inexact(values), "floating-point numbers have"
@@ -310,7 +328,7 @@ def read_numbers(source, table: pa.Table, column: str) -> np.ndarray:
         values = pc.utf8_trim_whitespace(values)
         values = pc.if_else(pc.equal(values, ""), None, values)
     try:
-        return values.cast(pa.float64()).fill_null(np.nan).to_numpy()
+        return values.cast(pa.float64(), safe=is_text(values.type)).fill_null(np.nan).to_numpy()
     except pa.ArrowNotImplementedError:
         raise DataError(f"{source.name}: {column} is of type {values.type}, not a number.") from None
     except pa.ArrowInvalid:

@@ -16,6 +16,7 @@ from .columns import (
     check_spellings,
     decoded,
     error_text,
+    id_keys,
     ids_as,
     is_list,
     is_text,
@@ -347,8 +348,7 @@ def _add_item_tables(interactions: Interactions, items: Table | None, keywords: 
 def _feature_values(source: Table, table: pa.Table, name: str, args: DataArguments) -> pa.ChunkedArray:
     """A column of an item feature: values, or lists of them."""
     values = table[name]
-    if not is_list(values.type) or pa.types.is_nested(values.type.value_type):
-        source.check_flat(table, name, "a value or a list of values")
+    source.check_flat(table, name, "a value or a list of values")
     if not is_text(decoded(values).type):
         return values
     if args.multi_value_separator:
@@ -372,6 +372,9 @@ def _add_profiles(interactions: Interactions, profiles: Table):
     args, counts = interactions.arguments, interactions.counts
     table = profiles.read([args.user_column, *args.user_features], counts)
     raw_ids, codes = read_ids(profiles, table, args.user_column, allow_null=True)
+    if pa.types.is_string(raw_ids.type):  # two spellings of one id are one user
+        keys = id_keys(raw_ids)
+        raw_ids = raw_ids.take(pc.index_in(keys, keys))
     ids = ids_as(raw_ids, interactions.user_ids)
     counts[f"rows of {profiles.role} without an id"] = int((codes < 0).sum())
     is_other = np.append(ids.is_null().to_numpy(zero_copy_only=False), False)

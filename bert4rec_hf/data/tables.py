@@ -80,6 +80,10 @@ class Table:
 
     def _json(self, file: str) -> pa.Table:
         """A file of JSON lines; texts that are times stay texts, as Arrow would drop their offset from UTC."""
+        with pa.input_stream(file) as stream:
+            start = stream.read(256).decode("utf-8", "replace").removeprefix("\ufeff").lstrip()[:20]
+        if not start.startswith("{"):  # Arrow crashes on some of what is none
+            raise DataError(f"{file}: JSON lines are objects, one in a line, and the first is {start!r}.")
         table = pa.json.read_json(file)
         types = pa.schema([(field.name, pa.string()) for field in table.schema if pa.types.is_timestamp(field.type)])
         return pa.json.read_json(file, parse_options=pa.json.ParseOptions(explicit_schema=types)) if types else table
@@ -116,7 +120,7 @@ class Table:
             if self.columns.count(name) > 1:
                 raise DataError(f"{self.name}: there are {self.columns.count(name)} columns {name!r}; rename one.")
         if self.table is not None:
-            return _plain(self.name, self.table.select(columns))
+            return _without_null_types(_plain(self.name, self.table.select(columns)))
         tables = {file: self._read_file(file, columns) for file in self.files}
         self.rows = [len(table) for table in tables.values()]
         extra = sum(
@@ -126,13 +130,14 @@ class Table:
         )
         if extra > 0 and counts is not None:
             counts[f"lines of {self.role} that are no rows (line breaks in quotes, empty lines)"] = extra
-        return _united(tables, columns)
+        return _without_null_types(_united(tables, columns))
 
     def check_flat(self, table: pa.Table, column: str, what: str):
         """Raises `DataError` for a column of lists, structs, spans of time, or values that Arrow does not know."""
         of, types = table[column].type, pa.types
-        has_no_text = isinstance(of, pa.BaseExtensionType) or types.is_duration(of) or types.is_interval(of)
-        if types.is_nested(of) or has_no_text:
+        value = of.value_type if types.is_dictionary(of) or is_list(of) and "list" in what else of
+        has_no_text = isinstance(value, pa.BaseExtensionType) or types.is_duration(value) or types.is_interval(value)
+        if types.is_nested(value) or has_no_text:
             raise DataError(f"{self.name}: {column} is of type {of}, not {what}.")
 
     def place(self, row: int) -> str:
@@ -171,11 +176,17 @@ def _plain(name: str, table: pa.Table) -> pa.Table:
     return table
 
 
+def _without_null_types(table: pa.Table) -> pa.Table:
+    """Columns of nothing but nulls as text."""
+    fields = [field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in table.schema]
+    return table.cast(pa.schema(fields)) if any(map(pa.types.is_null, table.schema.types)) else table
+
+
 def _united(tables: dict[str, pa.Table], columns: list[str]) -> pa.Table:
     """The tables of several files as one; columns that are numbers in one and something else in another are text."""
     for name in columns:
-        types = {table.schema.field(name).type for table in tables.values()}
-        if len({*map(_kind, types)}) == 1:
+        types = {table.schema.field(name).type for table in tables.values()} - {pa.null()}
+        if len({*map(_kind, types)}) <= 1:
             continue
         for file, table in tables.items():
             try:
@@ -188,12 +199,12 @@ def _united(tables: dict[str, pa.Table], columns: list[str]) -> pa.Table:
                 tables[file] = table.set_column(table.column_names.index(name), name, texts(column))
             except pa.ArrowException as error:
                 raise DataError(f"{file}: {name}: {error_text(error)}") from None
-    return pa.concat_tables(tables.values(), promote_options="permissive")
+    return pa.concat_tables(tables.values(), promote_options="permissive").unify_dictionaries()
 
 
 def _kind(of: pa.DataType) -> str:
     """Types of a kind are promoted to one of them without a loss."""
-    for kind in ("floating", "decimal", "date"):
+    for kind in ("decimal", "date"):
         if getattr(pa.types, f"is_{kind}")(of):
             return kind
     if pa.types.is_timestamp(of):
@@ -229,13 +240,13 @@ def open_table(
     if given is None:
         return None
     if isinstance(given, dict):
-        raise DataError(f"{role} is a DatasetDict; give one of its splits ({', '.join(given)}).")
+        raise DataError(f"{role} is a DatasetDict; give one of its splits ({', '.join(map(str, given))}).")
     if isinstance(given, Dataset):
         return Table(role, role, {}, given.with_format("arrow")[:], delimiter, encoding)
     if hasattr(given, "__arrow_c_stream__") or hasattr(given, "__arrow_c_array__"):
         try:
             return Table(role, role, {}, pa.table(given), delimiter, encoding)
-        except (pa.ArrowException, TypeError, ValueError) as error:  # of columns of several types, or of no Arrow type
+        except Exception as error:  # whatever the frame's own library raises, as for columns of several types
             raise DataError(f"{role} cannot be read: {error_text(error)}.") from None
     paths = given if isinstance(given, (list, tuple)) else [given]
     if not paths or not all(isinstance(path, (str, os.PathLike)) for path in paths):
@@ -266,7 +277,7 @@ def _files_of(path: str) -> dict[str, dict[str, str | None]]:
             inside += [os.path.join(folder, name) for name in sorted(names)]
         for file in inside:
             if not os.path.basename(file).startswith((".", "_")):  # Spark's markers
-                names = re.findall(r"([^/\\=]+)=([^/\\]*)[/\\]", os.path.relpath(file, os.path.dirname(path) or "."))
+                names = re.findall(r"([^/\\=]+)=([^/\\]*)[/\\]", file)
                 values = {unquote(name): unquote(value) for name, value in names}
                 files[file] = {name: None if value in HIVE_NULLS else value for name, value in values.items()}
     if not files:

@@ -14,7 +14,8 @@ FORMATS = (
     "numbers: YYYYMMDDhhmmss, YYYYMMDDhhmm, YYYYMMDD, and seconds, milli-, micro- or nanoseconds since 1970; texts: "
     "2022-04-27 15:56:08.5, 2022-04-27T15:56:08+09:00, 2022-04-27 15:56:08 UTC, 2022/04/27"
 )
-UTC = ("UTC", "Etc/UTC", "Z", "Zulu", "GMT", "Etc/GMT", "+00:00", "+0000", "+00")
+UTC = ("UTC", "UCT", "UNIVERSAL", "ZULU", "Z", "GMT", "GMT0", "GMT+0", "GMT-0", "GREENWICH")
+UTC += ("+00:00", "-00:00", "+0000", "+00")
 # Kinds of times in text: Arrow's type, its name, and what most of them look like
 KINDS = (
     (pa.float64(), "a number", r"^[-+]?[0-9.]+([eE][-+]?[0-9]+)?$"),
@@ -60,18 +61,22 @@ def read_times(
         `DataError`: for a missing time, and for what is no time.
     """
     values = decoded(table[column])
-    offsets = None
+    offsets = has_clock = None
     if is_text(values.type):
-        values, offsets = _parsed(source, pc.utf8_trim_whitespace(values), column, counts)
+        text = pc.utf8_trim_whitespace(values)
+        values, offsets = _parsed(source, text, column, counts)
+        if time_zone is not None:
+            has_clock = pc.greater(pc.utf8_length(text), len("2022-04-27")).fill_null(True).to_numpy()
     is_date = pa.types.is_date(values.type)
     if is_date:
-        values = values.cast(pa.timestamp("ms"))
+        values = _cast(source, values, column, pa.timestamp("ms"))
     if pa.types.is_floating(values.type):
         if values.type != pa.float64() and (row := first_inexact(values)) >= 0:
             raise DataError(
                 f"{source.place(row)}: {column} is {values[row].as_py():.0f}: numbers of type {values.type} have "
                 "rounded it, so that different times are one; give whole numbers or float64."
             )
+        values = values.cast(pa.float64())
         values = pc.if_else(pc.is_nan(values), None, values)
     if values.null_count:
         row = pc.index(values.is_null(), True).as_py()
@@ -79,7 +84,10 @@ def read_times(
             f"{source.place(row)}: {column} is empty ({values.null_count} such rows); fill it or drop the rows."
         )
     if pa.types.is_timestamp(values.type):
-        return _of_timestamps(source, values, column, offsets, None if is_date else time_zone)
+        time, day = _of_timestamps(source, values, column, offsets, None if is_date else time_zone)
+        if has_clock is not None and not has_clock.all() and offsets is None:  # a date alone is in no zone
+            day = np.where(has_clock, day, _of_timestamps(source, values, column, None, None)[1])
+        return time, day
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type)):
         raise DataError(f"{source.name}: {column} is of type {values.type}, not a time.")
     try:
@@ -96,14 +104,21 @@ def _of_timestamps(
     source, values: pa.ChunkedArray, column: str, offsets: np.ndarray | None, time_zone: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     unit, zone = "ns" if values.type.unit == "ns" else "us", values.type.tz
-    try:
-        time = values.cast(pa.timestamp(unit, zone)).cast(pa.int64()).to_numpy()
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{source.name}: {column}: {error_text(error)}") from None
+    time = _cast(source, values, column, pa.timestamp(unit, zone)).cast(pa.int64()).to_numpy()
     seconds = time // 10 ** (9 if unit == "ns" else 6)
+    is_utc = zone is None or zone.upper().removeprefix("ETC/") in UTC
+    day = _days(seconds, time_zone if is_utc else zone)
     if offsets is not None:
-        return time, ((seconds + offsets) // DAY).astype(np.int32)
-    return time, _days(seconds, time_zone if zone in (None, *UTC) else zone)
+        day = np.where(offsets == 0, day, ((seconds + offsets) // DAY).astype(np.int32))
+    return time, day
+
+
+def _cast(source, values: pa.ChunkedArray, column: str, to: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return values.cast(to)
+    except pa.ArrowInvalid as error:
+        row = first_failure(values, lambda part: part.cast(to))
+        raise DataError(f"{source.place(row)}: {column}: {error_text(error)}") from None
 
 
 def _days(seconds: np.ndarray, time_zone: str | None) -> np.ndarray:

@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Ids and feature values are values, not spellings: of any Arrow type, and as text, they are the same."""
 
+import datetime
 import decimal
 import json
 import uuid
@@ -409,3 +410,88 @@ def test_the_row_that_is_no_number_is_named():
             DataError, match=rf"the keyword table, row {row}: keyword_value is '{values[row - 1]}', not"
         ):
             keywords(values)
+
+
+def test_files_with_dictionaries_of_their_own_keep_their_values(tmp_path):
+    some = [uuid.UUID(int=n + 7) for n in range(4)]
+    kinds = {
+        "categories": [pa.array(values).dictionary_encode() for values in (["a", "b"], ["c", "d"], ["a", "e"])],
+        "uuid": [pa.array([one.bytes for one in part], pa.uuid()) for part in (some[:2], some[2:])],
+        "bytes": [
+            pa.array(part, pa.binary(3)) for part in ([b"\xff\x00a", b"\xff\x00b"], [b"\xff\x00c", b"\xff\x00d"])
+        ],
+    }
+    for kind, columns in kinds.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        for place, column in enumerate(columns):
+            items = pa.array([2 * place, 2 * place + 1])
+            pa.parquet.write_table(log(column, items), folder / f"log{place}.parquet")
+            pa.parquet.write_table(pa.table({"album_id": items, "genre": column}), folder / f"items{place}.parquet")
+        interactions = read_interactions(
+            arguments(item_features=["genre"]), str(folder / "log*"), items=str(folder / "items*")
+        )
+        expected = [value for column in columns for value in read(column).user_ids.to_pylist()]
+        users = interactions.user_ids.take(pa.array(interactions.user)).to_pylist()
+        assert dict(zip(interactions.item.tolist(), users)) == dict(enumerate(expected))
+        codes, values = interactions.item_features["genre"]
+        assert dict(zip(codes.tolist(), values.to_pylist())) == dict(enumerate(expected))
+
+
+def test_rounding_is_seen_in_every_width_and_between_files(tmp_path):
+    half, single = np.array([2048, 1], np.float16), np.array([2.0**24, 1], np.float32)
+    with pytest.raises(DataError, match="row 1: profile_id is 2048: floating-point numbers have rounded it"):
+        read(pa.array(half))
+    for column in (half, single):
+        pa.parquet.write_table(log(pa.array(column)), tmp_path / "a.parquet")
+        for other in ([1.0, 2.0], [1, 2], ["1", "x"]):
+            pa.parquet.write_table(log(other), tmp_path / "b.parquet")
+            with pytest.raises(DataError, match="a.parquet, row 1: profile_id is .* have rounded it"):
+                read_interactions(arguments(), str(tmp_path))
+    assert read(pa.array(half // 2)).user_ids.to_pylist() == [0, 1024]
+
+
+def test_decimals_of_any_scale_are_numbers():
+    column = pa.array([123000, 5000], pa.decimal128(38, 0)).cast(pa.decimal128(10, -3))
+    assert read(column).user_ids.to_pylist() == [5000, 123000] and joined([5000, 123000], column) == 2
+
+
+def test_bytes_are_spelled_alike_whatever_lies_beside_them():
+    assert joined(pa.array([b"abcd", b"\xff\x00\x01\x02"], pa.binary(4)), pa.array([b"abcd"] * 2, pa.binary(4))) == 1
+
+
+def test_two_spellings_of_a_profile_are_one_user():
+    one = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"
+    profiles = pa.table({"profile_id": [one, one.upper(), "13", "13.0", "x"], "age": [None, 3, 4, 5, 6]})
+    interactions = read_interactions(arguments(user_features=["age"]), log(["a", "b"]), profiles=profiles)
+    assert interactions.user_ids.to_pylist() == ["13", one.upper(), "a", "b", "x"]
+    assert interactions.user_features["age"].to_pylist() == ["4", "3", None, None, "6"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([datetime.timedelta(1)] * 2).dictionary_encode(),
+        pa.array([[datetime.timedelta(1)]] * 2),
+        pa.ExtensionArray.from_storage(pa.opaque(pa.binary(2), "a", "b"), pa.array([b"ab"] * 2, pa.binary(2))),
+    ],
+)
+def test_spans_of_time_and_unknown_types_are_named_wherever_they_lie(column):
+    with pytest.raises(DataError, match="genre is of type"):
+        items = pa.table({"album_id": [1, 2], "genre": column})
+        read_interactions(arguments(item_features=["genre"]), log([1, 1], [1, 2]), items=items)
+    with pytest.raises(DataError, match="profile_id is of type"):
+        read(column)
+
+
+def test_a_list_that_is_null_in_a_whole_file_is_missing(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"album_id": 1, "genre": ["a"]}\n')
+    (tmp_path / "b.jsonl").write_text('{"album_id": 2, "genre": null}\n')
+    interactions = read_interactions(arguments(item_features=["genre"]), log([1, 1], [1, 2]), items=str(tmp_path))
+    assert interactions.counts["items with events without genre"] == 1
+
+
+@pytest.mark.parametrize("of", [pa.string(), pa.string_view(), pa.large_string()])
+def test_run_ends_of_any_text_are_read(of):
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3], pa.int32()), pa.array(["a", "b"], of))
+    assert read(runs[1:]).user_ids.to_pylist() == ["a", "b"] and len(read(runs, [1, 2, 3])) == 3

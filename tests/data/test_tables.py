@@ -52,7 +52,13 @@ def test_json_lines_are_read(tmp_path):
     (tmp_path / "long.jsonl").write_text('{"profile_id": 12345678901234567890, "album_id": 1, "log_time": 1}\n')
     with pytest.raises(DataError, match="long.jsonl, row 1: profile_id is .*numbers have rounded it"):
         read_interactions(arguments(), str(tmp_path / "long.jsonl"))
-    for text, words in (('{"profile_id": 1', "JSON"), ('[{"profile_id": 1}]', "JSON"), ('{"a": 1}', "no column")):
+    for text, words in (
+        ('{"profile_id": 1', "JSON"),
+        ("null\n", "JSON lines are objects"),
+        ("", "empty"),
+        ('[{"profile_id": 1}]', "JSON"),
+        ('{"a": 1}', "no column"),
+    ):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(DataError, match=f"bad.json: .*{words}"):
             read_interactions(arguments(), str(tmp_path / "bad.json"))
@@ -99,7 +105,13 @@ def test_hive_partitions_are_columns(tmp_path, ending):
     expected = [*EVENTS, ("가 나/다", 5)]
     assert events(read_interactions(arguments(), str(tmp_path / "log"))) == expected
     assert events(read_interactions(arguments(), str(tmp_path / "log" / "log_time=*"))) == expected
-    assert events(read_interactions(arguments(), str(tmp_path / "log" / "log_time=20220403"))) == expected[3:]
+    one_day = str(tmp_path / "log" / "log_time=20220403")
+    for path in (
+        one_day,
+        f"{one_day}/",
+        [str(path) for path in (tmp_path / "log").glob("*/*/part*") if "0403" in str(path)],
+    ):
+        assert events(read_interactions(arguments(), path)) == expected[3:]
     (tmp_path / "log" / "log_time=__HIVE_DEFAULT_PARTITION__" / "profile_id=a").mkdir(parents=True)
     pa.parquet.write_table(
         pa.table({"album_id": [1]}), tmp_path / "log/log_time=__HIVE_DEFAULT_PARTITION__/profile_id=a/x.parquet"
@@ -246,6 +258,12 @@ def test_what_is_no_table_is_refused_in_a_line():
     cases = [
         (mixed, "the log cannot be read: .*profile_id"),
         (pl.DataFrame(ROWS).lazy(), "the log is of type LazyFrame; give files, .* or a data frame"),
+        (pd.DataFrame({**ROWS, "album_id": [10**30, 1, 2]}), "the log cannot be read: "),
+        (
+            duckdb.connect().sql("SELECT x::INT AS log_time FROM (SELECT unnest(['a']) AS x)"),
+            "the log cannot be read: ",
+        ),
+        ({0: [1]}, "the log is a DatasetDict"),
         ({"train": Dataset.from_dict(ROWS)}, r"the log is a DatasetDict; give one of its splits \(train\)"),
         (3, "the log is of type int"),
         ([1, 2], "the log is of type list"),

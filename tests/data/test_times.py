@@ -6,6 +6,7 @@ import decimal
 import zoneinfo
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -249,3 +250,35 @@ def test_the_time_zone_is_kept_in_the_checkpoint_and_moves_the_cut_off(tmp_path)
 def test_a_time_zone_that_is_none_is_refused(name):
     with pytest.raises(DataError, match="time_zone is .*give a name such as Asia/Seoul"):
         DataArguments(time_zone=name)
+
+
+@pytest.mark.parametrize("dates", [["2022-04-27", "2022/04/28"], ["2022-04-27", "2022-4-28"]])
+def test_dates_without_a_clock_are_in_no_zone(dates, tmp_path):
+    assert days(dates, "America/New_York") == ["2022-04-27", "2022-04-28"]
+    assert days([dates[0], "2022-04-28 01:00:00"], "America/New_York") == ["2022-04-27", "2022-04-27"]
+    assert days([20220427, 20220428], "America/New_York") == ["2022-04-27", "2022-04-28"]
+
+
+def test_utc_beside_another_offset_is_in_time_zone():
+    times = ["2022-04-27T01:00:00Z", "2022-04-27T01:00:00+09:00"]
+    assert days(times, "America/New_York") == ["2022-04-26", "2022-04-27"] and days(times) == ["2022-04-27"] * 2
+
+
+@pytest.mark.parametrize(
+    "name", ["Etc/UTC", "Etc/UCT", "UCT", "Universal", "Greenwich", "Etc/GMT+0", "GMT0", "-00:00"]
+)
+def test_all_names_of_utc_are_utc(name):
+    times = pa.array([1651021200], pa.timestamp("s", name))
+    assert days(times) == ["2022-04-27"] and days(times, "America/New_York") == ["2022-04-26"]
+
+
+@pytest.mark.parametrize("column", [pa.array([1, 2**62], pa.date64()), pa.array([0, 2**62], pa.timestamp("s"))])
+def test_times_out_of_range_are_named_with_their_row(column):
+    with pytest.raises(DataError, match="the log, row 2: log_time: .*out of bounds"):
+        read(column)
+
+
+def test_periods_of_pandas_are_no_numbers():
+    frame = pd.DataFrame({"profile_id": [1], "album_id": [1], "log_time": pd.period_range("2022-04-27", periods=1)})
+    with pytest.raises(DataError, match="log_time is of type extension<pandas.period<.*>>, not a time"):
+        read_interactions(DataArguments(**ALONE), frame)
