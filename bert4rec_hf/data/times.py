@@ -215,12 +215,14 @@ def _of_numbers(
         return order, _days(time if unit == 1 else time // unit, time_zone)
     date = time // unit
     months = (date // 10000 - 1970) * 12 + date // 100 % 100 - 1
-    days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + date % 100 - 1
+    first_of_month = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    days = (first_of_month + date % 100 - 1).astype(np.int32)
     if unit == 1:
-        return order, days.astype(np.int32)
+        return order, days
     clock = time % unit * (10**6 // unit)
-    hours, minutes, seconds = clock // 10000, clock // 100 % 100, clock % 100
-    counts["times that no clock shows, kept in order"] = int(((seconds > 59) | (minutes > 59) | (hours > 23)).sum())
+    wrong = (clock % 100 > 59) | (clock // 100 % 100 > 59) | (clock // 10000 > 23)
+    counts["times that no clock shows, kept in order"] = int(wrong.sum())
     if time_zone is None:
-        return order, days.astype(np.int32)
-    return order, _days(days * DAY + hours * 3600 + minutes * 60 + seconds, time_zone)
+        return order, days
+    seconds = clock // 10000 * 3600 + clock // 100 % 100 * 60 + clock % 100
+    return order, _days(days * np.int64(DAY) + seconds, time_zone)
