@@ -120,8 +120,12 @@ class EvaluationArguments:
 class PredictionArguments:
     """The profiles and the output file."""
 
-    submission_file: str = field(
-        default="sample_submission.csv", metadata={"help": "File in data_dir that lists the profiles."}
+    submission_file: str | None = field(
+        default=None,
+        metadata={
+            "help": "File in data_dir that lists the profiles; default: sample_submission.csv if it is there, all "
+            'users of the log otherwise ("none").'
+        },
     )
     output_file: str = field(default="submission.csv", metadata={"help": "File to write."})
 
@@ -284,7 +288,7 @@ def predict(flags: list[str]):
         ensemble,
         processor,
         interactions,
-        data_args.path(args.submission_file),
+        data_args.submission_path(args.submission_file),
         args.output_file,
         ranking.k[0],
         ranking.exclude_seen,

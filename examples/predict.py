@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-Writes a submission: for each profile of a file, in the same order, the items recommended after its whole history.
+Writes a submission: for each profile of a file, in the same order, or for all users of the log, the items recommended
+after the whole history.
 
     python examples/predict.py --model_dir ./exps/seed1 --data_dir ./data --output_file submission.csv
 
@@ -22,8 +23,12 @@ class PredictionArguments:
 
     model_dir: str = field(metadata={"help": "Folder of the checkpoint, or its id on the Hub."})
     revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a model on the Hub."})
-    submission_file: str = field(
-        default="sample_submission.csv", metadata={"help": "File in data_dir that lists the profiles."}
+    submission_file: str | None = field(
+        default=None,
+        metadata={
+            "help": "File in data_dir that lists the profiles; default: sample_submission.csv if it is there, all "
+            'users of the log otherwise ("none").'
+        },
     )
     output_file: str = field(default="submission.csv", metadata={"help": "File to write."})
     k: int = field(default=25, metadata={"help": "Number of items per profile."})
@@ -44,7 +49,7 @@ def main():
         model,
         processor,
         interactions,
-        data_args.path(args.submission_file),
+        data_args.submission_path(args.submission_file),
         args.output_file,
         args.k,
         args.exclude_seen,

@@ -133,6 +133,14 @@ class DataArguments:
             return [os.path.join(self.data_dir, part) for part in file]
         return None if file.lower() in ("", "none") else os.path.join(self.data_dir, file)
 
+    def submission_path(self, file: str | None) -> str | None:
+        """
+        The path of the file that lists whom to recommend to: of sample_submission.csv, if there is one, where none is
+        named; `None` for all users.
+        """
+        default = self.path("sample_submission.csv")
+        return self.path(file) if file is not None else default if is_there(default) else None
+
     def for_checkpoint(self, processor: Bert4RecProcessor) -> "DataArguments":
         """
         The arguments for reading the log of a trained model: without the item tables, which are in its processor,
@@ -277,7 +285,7 @@ def _read_interactions(args: DataArguments, history, profiles, items, keywords) 
     return interactions
 
 
-def read_user_ids(arguments: DataArguments, path: str | None) -> pa.Array:
+def read_user_ids(arguments: DataArguments, path: str) -> pa.Array:
     """
     The user ids of a file such as sample_submission.csv, in its order.
 
@@ -285,8 +293,6 @@ def read_user_ids(arguments: DataArguments, path: str | None) -> pa.Array:
         `DataError`: for a file that cannot be used, and for an empty id.
     """
     source = open_table(None, path, "the list of users", arguments.delimiter, arguments.encoding)
-    if source is None:
-        raise DataError("there is no file that lists the users; give one.")
     table = source.read([arguments.user_column])
     if not len(table):
         raise DataError(f"{source.name}: there are no rows under the header; nobody to recommend to.")

@@ -207,7 +207,7 @@ def write_submission(
     model: Bert4RecForMaskedLM,
     processor: Bert4RecProcessor,
     interactions: Interactions,
-    submission_file: str,
+    submission_file: str | None,
     output_file: str,
     k: int = 25,
     exclude_seen: bool = False,
@@ -215,10 +215,11 @@ def write_submission(
     allow_fewer: bool = False,
 ) -> dict[str, int]:
     """
-    Writes a CSV file with the `k` items to recommend to each user that `submission_file` lists, in its order, after
-    the user's whole history: the user column and `predicted_list`, a Python-style list of raw item ids, best first. A
-    missing history leaves MASK and profile as the input, a missing profile too leaves MASK alone. If `allow_fewer`,
-    lists are shorter where there are not `k` items; otherwise such a `k` is refused.
+    Writes a CSV file with the `k` items to recommend to each user that `submission_file` lists, in its order, or to
+    all users of the log and of its profiles if it is `None`, after the user's whole history: the user column and
+    `predicted_list`, a Python-style list of raw item ids, best first. A missing history leaves MASK and profile as the
+    input, a missing profile too leaves MASK alone. If `allow_fewer`, lists are shorter where there are not `k` items;
+    otherwise such a `k` is refused.
 
     Returns:
         `dict[str, int]`: the number of users of each kind.
@@ -226,11 +227,13 @@ def write_submission(
     Raises:
         `DataError`: for a file that cannot be used.
     """
-    both_there = os.path.exists(output_file) and os.path.exists(submission_file)
+    both_there = submission_file and os.path.exists(output_file) and os.path.exists(submission_file)
     if both_there and os.path.samefile(submission_file, output_file):
         raise DataError(f"{submission_file} lists the profiles; give another --output_file.")
     column = interactions.arguments.user_column
-    ids = read_user_ids(interactions.arguments, submission_file)
+    ids = interactions.user_ids
+    if submission_file is not None:
+        ids = read_user_ids(interactions.arguments, submission_file)
     codes = pc.index_in(ids_as(ids, interactions.user_ids), interactions.user_ids).fill_null(-1).to_numpy()
     users, row = np.unique(codes, return_inverse=True)
     dataset = encode_histories(interactions, processor, users)

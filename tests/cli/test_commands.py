@@ -63,6 +63,17 @@ def test_predict_and_evaluate_need_the_log_alone(data_dir, model_dir, log_alone,
     assert lists(log_alone / "voted.csv") == lists(log_alone / "alone.csv")
 
 
+def test_without_a_list_of_profiles_all_users_of_the_log_get_one(data_dir, model_dir, log_alone, monkeypatch):
+    flags = ["--model_dir", model_dir, "--data_dir", log_alone, "--k", 3]
+    run(monkeypatch, "predict.py", *flags, "--submission_file", "none", "--output_file", log_alone / "none.csv")
+    (log_alone / "sample_submission.csv").unlink()
+    run(monkeypatch, "predict.py", *flags, "--output_file", log_alone / "all.csv")
+    with open(data_dir / "history_data.csv", encoding="utf-8") as file:
+        users = {row["profile_id"] for row in csv.DictReader(file)}
+    assert lists(log_alone / "all.csv").keys() == users and (log_alone / "history_data.csv").is_file()
+    assert (log_alone / "all.csv").read_text() == (log_alone / "none.csv").read_text()
+
+
 def test_a_profile_table_that_one_names_must_be_there(model_dir, log_alone, monkeypatch, capsys):
     flags = ["--model_dir", model_dir, "--data_dir", log_alone, "--profile_data_file", "profiles.csv", "--k", 5]
     with pytest.raises(SystemExit):
