@@ -101,8 +101,7 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _plain_array(values: pa.Array) -> pa.Array:
-    values = plain(pa.chunked_array([values]))
-    return (values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values).combine_chunks()
+    return decoded(plain(pa.chunked_array([values]))).combine_chunks()
 
 
 def _recoded(column: pa.ChunkedArray, recode: Callable) -> pa.ChunkedArray:
@@ -161,7 +160,8 @@ def encoded(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, pa.Array]:
     Raises:
         `DataError`: for a column of more different texts than one Arrow array holds.
     """
-    column = column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
+    is_half = pa.types.is_float16(column.type)  # Arrow encodes no half floats
+    column = column.cast(pa.float32()) if is_half else column
     try:
         column = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     except (pa.ArrowInvalid, pa.ArrowCapacityError):
@@ -170,7 +170,8 @@ def encoded(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, pa.Array]:
         return np.zeros(0, dtype=np.int32), pa.array([], column.type.value_type)
     # All chunks have the dictionary of the whole column; combining them would compare it chunk by chunk.
     codes = pa.chunked_array([chunk.indices for chunk in column.chunks]).fill_null(-1)
-    return codes.to_numpy(), column.chunk(0).dictionary
+    values = column.chunk(0).dictionary
+    return codes.to_numpy(), values.cast(pa.float16()) if is_half else values
 
 
 def categories(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
@@ -218,11 +219,6 @@ def read_ids(source, table: pa.Table, column: str, allow_null: bool = False) -> 
         `DataError`: for a missing id, unless `allow_null`, and for numbers that have lost digits.
     """
     source.check_flat(table, column, "an id")
-    if pa.types.is_float16(table[column].type) and (row := first_inexact(table[column])) >= 0:
-        raise DataError(
-            f"{source.place(row)}: {column} is {texts(table[column])[row].as_py()}: floating-point numbers have "
-            "rounded it, so that different ids are one; give whole numbers or text."
-        )
     codes, values = encoded(table[column], f"{source.name}: {column}")
     raw = _typed_ids(values)
     rounded, by = first_inexact(values), "floating-point numbers have"
@@ -248,6 +244,7 @@ def read_ids(source, table: pa.Table, column: str, allow_null: bool = False) -> 
 def _typed_ids(values: pa.Array) -> pa.Array:
     """Ids of any type as int64 if all are integers in its range, as trimmed strings otherwise."""
     if pa.types.is_floating(values.type):
+        values = values.cast(pa.float64())
         values = pc.if_else(pc.is_nan(values), None, values)
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
         try:
