@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, make_dataclass
 from difflib import get_close_matches
@@ -275,7 +276,8 @@ def run(main: Callable[[], None]):
     try:
         main()
         sys.stdout.flush()
-        if torch.distributed.is_initialized():  # or a thread of gloo may abort the process when Python ends
+        if torch.distributed.is_initialized():
+            time.sleep(0.1)  # for gloo's threads: one that frees a tensor after Python has ended aborts the process
             torch.distributed.destroy_process_group()
     except (DataError, StrictDataclassError, FloatingPointError, ImportError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

@@ -20,17 +20,21 @@ CODE = """
 import json, sys
 import torch
 from bert4rec_hf import DataArguments, read_interactions
+from bert4rec_hf.cli.arguments import run
 sys.path.insert(0, sys.argv[1])
 from test_distributed import make_trainer
-torch.set_num_threads(1)
-trainer = make_trainer(sys.argv[2], read_interactions(DataArguments(data_dir=sys.argv[3])), batch_size=16)
-trainer.train()
-metrics = trainer.evaluate()
-trainer.save_model()
-if trainer.is_world_process_zero():
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    print(json.dumps([trainer.args.world_size, losses, metrics]))
-torch.distributed.destroy_process_group()  # or a thread of gloo may abort the process when Python ends
+
+def main():
+    torch.set_num_threads(1)
+    trainer = make_trainer(sys.argv[2], read_interactions(DataArguments(data_dir=sys.argv[3])), batch_size=16)
+    trainer.train()
+    metrics = trainer.evaluate()
+    trainer.save_model()
+    if trainer.is_world_process_zero():
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        print(json.dumps([trainer.args.world_size, losses, metrics]))
+
+run(main)  # as the commands, it leaves the process group at its end
 """
 
 
