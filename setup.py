@@ -13,6 +13,7 @@ setup(
     license_expression="Apache-2.0",
     packages=find_packages(include=["bert4rec_hf", "bert4rec_hf.*"]),
     package_data={"bert4rec_hf": ["hub/model_card_template.md", "metrics/ranking/README.md", "metrics/ranking/*.txt"]},
+    entry_points={"console_scripts": ["bert4rec-hf = bert4rec_hf.__main__:main"]},
     python_requires=">=3.11",
     install_requires=[
         "torch>=2.6",

@@ -1,41 +1,9 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""
-Statistics of a log, before training on it: activity, repeats, drift of catalogue and preferences, and the share of the
-test rows that training cannot know.
+"""Prints statistics of a log, before training on it, as `bert4rec-hf analyze`."""
 
-    python examples/analyze.py --data_dir ./data --split temporal --cutoff 2022-04-01 --output_dir ./reports/data
-
-Prints a report, and writes it to --output_dir as text, JSON and a plot (data.txt, data.json, data.png).
-"""
-
-from dataclasses import dataclass, field
-
-from bert4rec_hf import DataArguments, Split, analyze, parse_windows, read_interactions
-from bert4rec_hf.cli.arguments import parse_arguments, run
-from bert4rec_hf.evaluation.reports import write_data_report
-from bert4rec_hf.files import check_report_dir
-
-
-@dataclass
-class AnalysisArguments:
-    """The folder of the report, and the windows of the test rows."""
-
-    output_dir: str = field(metadata={"help": "Folder of the report."})
-    windows: str | None = field(
-        default=None, metadata={"help": "Windows of a temporal split, from the cut-off on, as in 1M,1M or 14D,14D."}
-    )
-
-
-def main():
-    args, data_args, split = parse_arguments(AnalysisArguments, DataArguments, Split, description=__doc__)
-    check_report_dir(args.output_dir)
-    windows = parse_windows(args.windows, split)
-    interactions = read_interactions(data_args)
-    report = analyze(interactions, split, windows)
-    print(interactions.summary())
-    print(write_data_report(args.output_dir, report))
-    print(f"written to {args.output_dir}")
+from bert4rec_hf.cli import analyze
+from bert4rec_hf.cli.arguments import run
 
 
 if __name__ == "__main__":
-    run(main)
+    run(analyze.main)

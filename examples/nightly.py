@@ -1,20 +1,9 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""
-Nightly training on new events: trains the live model further, tests the new model against it, and pushes the new one
-unless it is significantly worse.
+"""Trains the live model of a Hub repository further and pushes it if it is not worse, as `bert4rec-hf nightly`."""
 
-    python examples/nightly.py --hub_model_id user/name --data_dir ./data --epochs 3
-
-Roll back to an earlier commit:
-
-    python examples/nightly.py --hub_model_id user/name --roll_back_to 8f3a1c2
-
-See nightly.md for the details.
-"""
-
+from bert4rec_hf.cli import nightly
 from bert4rec_hf.cli.arguments import run
-from bert4rec_hf.cli.nightly import main
 
 
 if __name__ == "__main__":
-    run(main)
+    run(nightly.main)

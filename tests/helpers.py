@@ -1,7 +1,6 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """What several test files share."""
 
-import runpy
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from bert4rec_hf import (
     Split,
     read_interactions,
 )
+from bert4rec_hf.__main__ import main
 
 
 def make_arguments(output_dir, **kwargs):
@@ -49,9 +49,10 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = ["--hidden_size", "16", "--num_head", "2", "--intermediate_size", "32", "--max_length", "16"]
 
 
-def run(monkeypatch, script, *arguments):
-    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-    runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+def run(monkeypatch, command, *arguments):
+    """`bert4rec-hf command ...`, in this process, so that torch is loaded once."""
+    monkeypatch.setattr(sys, "argv", ["bert4rec-hf", command, *map(str, arguments)])
+    main()
 
 
 def labels_for(inputs):

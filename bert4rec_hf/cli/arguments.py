@@ -10,7 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from difflib import get_close_matches
 
 import torch
@@ -44,6 +44,21 @@ ALIASES = {
 SETTINGS_FILES = (".yaml", ".yml", ".json")
 
 
+@dataclass
+class ListArguments:
+    """The lists of recommended items, and how many users are ranked at once."""
+
+    exclude_seen: bool = field(default=False, metadata={"help": "Leave out the items of a user's history."})
+    allow_fewer: bool = field(
+        default=False, metadata={"help": "Take shorter lists where there are not k items to recommend."}
+    )
+    eval_batch_size: int = field(default=128, metadata={"help": "Users per batch."})
+
+    def __post_init__(self):
+        if self.eval_batch_size < 1:
+            raise DataError("eval_batch_size must be at least 1.")
+
+
 def arguments_of(cls: type, group: str, leave_out: Iterable[str] = ()) -> type:
     """
     A dataclass with the fields of a config or a collator as arguments, except `leave_out`; the help of a field is its
@@ -74,6 +89,7 @@ class CommandParser(HfArgumentParser):
     def __init__(self, dataclass_types: Sequence[type], description: str, common: Iterable[str] | None = None):
         super().__init__(
             dataclass_types,
+            prog=os.path.basename(sys.argv[0]),
             description=description.strip(),
             usage="%(prog)s [settings.yaml ...] [--flag value ...]",
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,7 +1,13 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """
-Continues training the live model of a Hub repository on new events, tests the old and the new model on the newest
-days, and pushes the new one unless it is significantly worse. Other flags are those of train.py.
+Nightly training on new events: continues training the live model of a Hub repository, tests the old and the new model
+on the newest days, and pushes the new one unless it is significantly worse. Other flags are those of train.
+
+    bert4rec-hf nightly --hub_model_id user/name --data_dir ./data --epochs 3
+
+Roll back to an earlier commit:
+
+    bert4rec-hf nightly --hub_model_id user/name --roll_back_to 8f3a1c2
 """
 
 import os

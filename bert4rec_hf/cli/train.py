@@ -1,5 +1,13 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Trains a BERT4Rec from viewing logs, a table of items and a table of profiles, and evaluates it."""
+"""
+Trains a BERT4Rec from viewing logs, a table of items and a table of profiles, and evaluates it.
+
+    bert4rec-hf train --data_dir ./data --save_dir ./exps/seed1 --do_eval
+
+The arguments can be read from files; flags override them:
+
+    bert4rec-hf train settings.yaml --save_dir ./exps/seed2 --seed 2
+"""
 
 import os
 from contextlib import nullcontext

@@ -84,14 +84,14 @@ def read_users(folder: str) -> pa.Table:
     """
     path = os.path.join(folder, USERS_FILE)
     if not os.path.isfile(path):
-        raise DataError(f"{folder} has no {USERS_FILE}; make it with evaluate_model.py --output_dir {folder}.")
+        raise DataError(f"{folder} has no {USERS_FILE}; make it with bert4rec-hf evaluate --output_dir {folder}.")
     try:
         users = pq.read_table(path)
     except pa.ArrowException as error:
         raise DataError(f"{path}: {' '.join(str(error).split())}") from None
     needed = ("recommender", "origin", "window", "user", "num_targets")
     if missing := [name for name in needed if name not in users.column_names]:
-        raise DataError(f"{path} has no column {missing[0]!r}; make it anew with evaluate_model.py.")
+        raise DataError(f"{path} has no column {missing[0]!r}; make it anew with bert4rec-hf evaluate.")
     return users
 
 

@@ -14,10 +14,8 @@ import io
 import json
 import pickle
 import resource
-import runpy
 import shutil
 import struct
-import sys
 import time
 from pathlib import Path
 
@@ -26,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from helpers import run as run_command
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, AutoProcessor, pipeline
 
@@ -732,11 +731,10 @@ def test_what_would_only_show_later_is_refused_by_the_auto_classes_too(copy, say
     says(str(error.value))
 
 
-def test_a_script_refuses_a_bad_checkpoint(copy, monkeypatch, capsys, says):
+def test_a_command_refuses_a_bad_checkpoint(copy, monkeypatch, capsys, says):
     (copy / "config.json").write_text(DEEP)
-    monkeypatch.setattr(sys, "argv", ["predict.py", "--model_dir", str(copy), "--data_dir", str(copy)])
     with pytest.raises(SystemExit) as error:
-        runpy.run_path(str(ROOT / "examples" / "predict.py"), run_name="__main__")
+        run_command(monkeypatch, "predict", "--model_dir", copy, "--data_dir", copy)
     said = capsys.readouterr().err
     assert error.value.code == 2 and said.startswith("error: ") and said.count("\n") == 1
     says(said)

@@ -89,12 +89,13 @@ if repos[0][0] == "user/parts":
     assert headless.model(**inputs)[0].equal(encoders[1](**inputs)[0])
 print(json.dumps(results))
 """
-RUN_SCRIPTS = """
-import json, runpy, sys
-for argv in json.loads(sys.argv[1]):
-    sys.argv = argv
+RUN_COMMANDS = """
+import json, sys
+from bert4rec_hf.__main__ import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["bert4rec-hf", *arguments]
     try:
-        runpy.run_path(argv[0], run_name="__main__")
+        main()
     except SystemExit as error:
         print("exit code", error.code, file=sys.stderr)
 """
@@ -113,10 +114,10 @@ def client(server, home, code, *arguments, check=True, **environment):
     return result
 
 
-def run_scripts(server, home, *commands, **environment):
-    """The last line that each script says on stderr before its exit code, which is 2."""
-    commands = [[str(EXAMPLES / command[0]), *map(str, command[1:])] for command in commands]
-    lines = client(server, home, RUN_SCRIPTS, json.dumps(commands), **environment).stderr.splitlines()
+def run_commands(server, home, *commands, **environment):
+    """The last line that each command says on stderr before its exit code, which is 2."""
+    commands = [[*map(str, command)] for command in commands]
+    lines = client(server, home, RUN_COMMANDS, json.dumps(commands), **environment).stderr.splitlines()
     ends = [number for number, line in enumerate(lines) if line == "exit code 2"]
     assert len(ends) == len(commands), lines
     return [lines[number - 1] for number in ends]
@@ -213,12 +214,12 @@ def test_pulled_without_the_package_it_recommends_the_same(hub, folder, users, t
     assert json.loads(again.stdout) == {"user/parts": expected, "saved/user/midway": pulled["user/midway"]}
 
 
-def test_scripts_take_an_id_and_a_revision(hub, folder, sample_dir, tmp_path):
+def test_commands_take_an_id_and_a_revision(hub, folder, sample_dir, tmp_path):
     data = ["--data_dir", str(sample_dir)]
-    pulled = [str(EXAMPLES / "predict.py"), "--model_dir", "user/folder", "--revision", "v2", *data]
+    pulled = ["predict", "--model_dir", "user/folder", "--revision", "v2", *data]
     pulled += ["--output_file", "pulled.csv"]
-    local = [str(EXAMPLES / "predict.py"), "--model_dir", str(folder), *data, "--output_file", "local.csv"]
-    client(hub, tmp_path / "home", RUN_SCRIPTS, json.dumps([pulled, local]))
+    local = ["predict", "--model_dir", str(folder), *data, "--output_file", "local.csv"]
+    client(hub, tmp_path / "home", RUN_COMMANDS, json.dumps([pulled, local]))
     assert (tmp_path / "home" / "pulled.csv").read_text() == (tmp_path / "home" / "local.csv").read_text()
 
 
@@ -226,16 +227,17 @@ def test_training_is_pushed_and_gone_on_with(sample_dir, users, tmp_path):
     """Weights inline: from data to a private repository's branch, and from there to more data."""
     sizes = ["--hidden_size", 16, "--num_head", 2, "--max_length", 16, "--epochs", 1, "--k", 10]
     to = ["--push_to_hub", "--hub_private_repo", "--hub_model_id"]
-    train = [str(EXAMPLES / "train.py"), "--data_dir", str(sample_dir), "--save_dir"]
+    train = ["train", "--data_dir", str(sample_dir), "--save_dir"]
     temporal = ["--split", "temporal", "--cutoff", "2022-03-15"]
     commands = [
         [*train, "one", *temporal, *sizes, *to, "user/one", "--hub_revision", "v1"],
         [*train, "two", "--init_from", "user/one", "--revision", "v1", "--split", "none", "--max_steps", 5],
-        [str(EXAMPLES / "push_to_hub.py"), "--model_dir", "two", "--hub_model_id", "user/two"],
-        [str(EXAMPLES / "push_to_hub.py"), "--model_dir", "two/checkpoint-5", "--hub_model_id", "user/bare"],
+        ["push", "--model_dir", "two", "--hub_model_id", "user/two"],
+        ["push", "--model_dir", "two/checkpoint-5", "--hub_model_id", "user/bare"],
     ]
     with HubServer() as server:
-        client(server, tmp_path / "home", RUN_SCRIPTS, json.dumps([[str(a) for a in command] for command in commands]))
+        commands = [[*map(str, command)] for command in commands]
+        client(server, tmp_path / "home", RUN_COMMANDS, json.dumps(commands))
         assert server.repos["model", "user/one"].private and set(server.files("user/one")) == {".gitattributes"}
         files = server.files("user/one", "v1")
         # What a card says to load is where it lies, here as there
@@ -255,26 +257,26 @@ def test_training_is_pushed_and_gone_on_with(sample_dir, users, tmp_path):
 
 def test_what_the_hub_refuses_is_told_plainly_and_nothing_is_lost(folder, sample_dir, tmp_path):
     before = contents(folder)
-    push = ["push_to_hub.py", "--model_dir", folder, "--hub_model_id"]
-    predict = ["predict.py", "--data_dir", sample_dir, "--model_dir"]
-    train = ["train.py", "--data_dir", sample_dir, "--save_dir", "run", "--push_to_hub", "--hub_model_id", "user/x"]
+    push = ["push", "--model_dir", folder, "--hub_model_id"]
+    predict = ["predict", "--data_dir", sample_dir, "--model_dir"]
+    train = ["train", "--data_dir", sample_dir, "--save_dir", "run", "--push_to_hub", "--hub_model_id", "user/x"]
     with HubServer() as server:
-        no_token = run_scripts(server, tmp_path / "a", [*push, "user/name"], train, HF_TOKEN=None)
+        no_token = run_commands(server, tmp_path / "a", [*push, "user/name"], train, HF_TOKEN=None)
         assert all("error: user/" in line and "the Hub wants a valid token" in line for line in no_token)
         assert "run" not in os.listdir(tmp_path / "a")
         server.refuse_commits = True
-        refused, no_repo, no_revision, bad_id, *odd = run_scripts(
+        refused, no_repo, no_revision, bad_id, *odd = run_commands(
             server,
             tmp_path / "b",
             [*push, "user/name"],
             [*predict, "user/none"],
             [*predict, "user/name", "--revision", "v9"],
             [*predict, "./no/such/folder"],
-            ["push_to_hub.py", "--hub_model_id", "user/name"],
-            ["push_to_hub.py", "--hub_model_id", "user/name", "--model_dir", "user/name"],
-            ["push_to_hub.py", "--hub_model_id", "user/metric", "--metric"],
-            ["push_to_hub.py", "--hub_model_id", "user/ranking", "--metric", "--hub_revision", "v2"],
-            ["push_to_hub.py", "--hub_model_id", "user/name", "--model_dir", sample_dir],
+            ["push", "--hub_model_id", "user/name"],
+            ["push", "--hub_model_id", "user/name", "--model_dir", "user/name"],
+            ["push", "--hub_model_id", "user/metric", "--metric"],
+            ["push", "--hub_model_id", "user/ranking", "--metric", "--hub_revision", "v2"],
+            ["push", "--hub_model_id", "user/name", "--model_dir", sample_dir],
             [*train[:-3], "--hub_model_id", "user/x"],
         )
     assert refused.startswith("error: user/name: the Hub refuses: ") and refused.endswith("Nothing here is lost.")
@@ -288,20 +290,20 @@ def test_what_the_hub_refuses_is_told_plainly_and_nothing_is_lost(folder, sample
     assert "holds no checkpoint: no processor_config.json" in odd[4]
     assert "need --push_to_hub" in odd[5]
     nobody = {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    for line in run_scripts(server, tmp_path / "c", [*push, "user/name"], [*predict, "user/none"], **nobody):
+    for line in run_commands(server, tmp_path / "c", [*push, "user/name"], [*predict, "user/none"], **nobody):
         assert line.startswith("error: user/") and "http://127.0.0.1:9 cannot be reached" in line
     assert contents(folder) == before
 
 
 def test_the_metric_is_pushed_as_a_space_and_loaded_from_there(tmp_path):
-    push = [str(EXAMPLES / "push_to_hub.py"), "--metric", "--hub_model_id", "user/ranking"]
+    push = ["push", "--metric", "--hub_model_id", "user/ranking"]
     load = """
 import evaluate
 scores = evaluate.load("user/ranking").compute(predictions=[[3, 1, 2], [4, 5, 6]], references=[[1, 7], [4]], k=[1, 2])
 assert (scores["recall@1"], scores["recall@2"], scores["mrr@2"]) == (0.5, 0.75, 0.75)
 """
     with HubServer() as server:
-        client(server, tmp_path / "home", RUN_SCRIPTS + load, json.dumps([push]))
+        client(server, tmp_path / "home", RUN_COMMANDS + load, json.dumps([push]))
         assert set(server.files("user/ranking", repo_type="space")) - {".gitattributes"} == {
             *("README.md", "app.py", "ranking.py", "requirements.txt")
         }
@@ -497,8 +499,8 @@ def test_a_push_deletes_what_it_replaces_in_the_same_commit(folder, tmp_path):
         # Going back to the first commit that was whole
         first = next(sha for sha, commit in server.repos["model", "user/many"].commits.items() if MODEL <= set(commit))
         flags = ["--hub_model_id", "user/many", "--roll_back_to", first]
-        nightly = [str(EXAMPLES / "nightly.py"), *flags]
-        assert "is as it was" in client(server, tmp_path / "home", RUN_SCRIPTS, json.dumps([nightly])).stdout
+        nightly = ["nightly", *flags]
+        assert "is as it was" in client(server, tmp_path / "home", RUN_COMMANDS, json.dumps([nightly])).stdout
         files = server.files("user/many")
         assert set(files) == set(server.files("user/many", first)) and "model.safetensors" in files
         assert files["model.safetensors"] == server.files("user/many", first)["model.safetensors"]

@@ -107,7 +107,7 @@ def test_a_used_folder_is_refused_or_replaced_as_one_says(work_dir, sample_dir, 
 
     def refusal(*more):
         with pytest.raises(SystemExit) as error:
-            run(monkeypatch, "train.py", *flags, *more)
+            run(monkeypatch, "train", *flags, *more)
         assert error.value.code == 2 and sorted(path.name for path in save_dir.iterdir()) == before
         return capsys.readouterr().err.strip().splitlines()[-1]
 
@@ -118,7 +118,7 @@ def test_a_used_folder_is_refused_or_replaced_as_one_says(work_dir, sample_dir, 
     before = sorted([*before, "thesis.txt"])
     assert "thesis.txt, which is of no training" in refusal("--overwrite")
     (save_dir / "thesis.txt").unlink()
-    run(monkeypatch, "train.py", *flags, "--overwrite")
+    run(monkeypatch, "train", *flags, "--overwrite")
     assert {path.name for path in save_dir.glob("checkpoint*")} == {"checkpoint-2"}
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "README.md").write_text("# A project")
@@ -329,7 +329,7 @@ def test_a_list_that_cannot_be_written_leaves_the_one_before(work_dir, sample_di
     file.write_text("the one before")
     flags = ["--model_dir", work_dir / "undisturbed", "--data_dir", sample_dir, "--output_file", file]
     with pytest.raises(SystemExit) as error, largest_file(1000):
-        run(monkeypatch, "predict.py", *flags)
+        run(monkeypatch, "predict", *flags)
     assert error.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {file} cannot be written: File too large.")
     assert file.read_text() == "the one before" and [*tmp_path.iterdir()] == [file]

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Two processes on CPUs, as `torchrun --nproc_per_node 2 examples/train.py` starts them."""
+"""Two processes on CPUs, as `torchrun --nproc_per_node 2 -m bert4rec_hf train` starts them."""
 
 import json
 import os
@@ -84,9 +84,9 @@ def test_two_processes_train_as_one_with_twice_the_batch_and_evaluate_each_user_
         assert metrics[name] == pytest.approx(evaluated[name], abs=1e-6)
 
 
-def test_train_py_saves_and_says_what_it_did_once(sample_dir, tmp_path):
+def test_train_saves_and_says_what_it_did_once(sample_dir, tmp_path):
     out = torchrun(
-        *(ROOT / "examples" / "train.py", "--data_dir", sample_dir, "--save_dir", tmp_path / "run", "--do_eval"),
+        *("-m", "bert4rec_hf", "train", "--data_dir", sample_dir, "--save_dir", tmp_path / "run", "--do_eval"),
         *("--hidden_size", 16, "--num_head", 2, "--max_length", 16, "--epochs", 1, "--k", 10),
     )
     assert out.count("rows read from the log") == out.count("saved to") == out.count("recall@10 ") == 1

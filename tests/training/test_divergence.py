@@ -14,7 +14,7 @@ from bert4rec_hf.training.checkpoints import checkpoint_problem, checkpoints_of
 def test_a_learning_rate_out_of_bounds_is_one_line_and_exit_code_2(sample_dir, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         arguments = ["--data_dir", sample_dir, "--save_dir", tmp_path / "run", *SMALL]
-        run(monkeypatch, "train.py", *arguments, "--learning_rate", "1e30", "--epochs", 3)
+        run(monkeypatch, "train", *arguments, "--learning_rate", "1e30", "--epochs", 3)
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert end.value.code == 2 and last.startswith("error: step ") and "has diverged" in last and "1e+30" in last
     assert not (tmp_path / "run" / "README.md").exists()

@@ -42,14 +42,6 @@ MEMBERS = """
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def beside_the_scripts():
-    """A script finds those beside it, as it does when Python starts it."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.syspath_prepend(EXAMPLES)
-        yield
-
-
 @pytest.fixture(scope="module")
 def work_dir(sample_dir, tmp_path_factory):
     """A folder with ./exps, in which three members that differ were trained, and their ensemble."""
@@ -58,7 +50,7 @@ def work_dir(sample_dir, tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         arguments = ["--data_dir", sample_dir, "--save_dir", "exps", "--members", "members.yaml", *QUICK]
-        run(monkeypatch, "ensemble.py", "train", *arguments)
+        run(monkeypatch, "ensemble", "train", *arguments)
     return folder
 
 
@@ -98,20 +90,20 @@ def test_trained_again_nothing_is_and_other_flags_are_refused(in_work_dir, sampl
         ([*QUICK, "--dropout_prob", 7], "has hidden_dropout_prob 0.1, not 7.0"),
     ):
         with pytest.raises(SystemExit) as error:
-            run(monkeypatch, "ensemble.py", "train", *arguments, *more)
+            run(monkeypatch, "ensemble", "train", *arguments, *more)
         assert error.value.code == 2 and words in capsys.readouterr().err.strip().splitlines()[-1]
     assert before == {path: path.stat().st_mtime_ns for path in Path("exps").rglob("*.safetensors")}
 
 
 def test_numbers_mean_folders_and_each_member_is_reported(in_work_dir, sample_dir, tmp_path, monkeypatch, capsys):
     arguments = ["--data_dir", sample_dir, "--k", 5, 10, "--num_rounds", 50, "--output_dir", tmp_path / "report"]
-    run(monkeypatch, "ensemble.py", "evaluate", "--model_dirs", "[1,2,3]", *arguments)
+    run(monkeypatch, "ensemble", "evaluate", "--model_dirs", "[1,2,3]", *arguments)
     printed = capsys.readouterr().out
     for name in ("the ensemble", "mean of the members", "exps/seed1", "exps/seed3", "most popular"):
         assert re.search(rf"^  {name} +0\.\d+ ±", printed, re.MULTILINE), name
     assert "Gain over mean of the members" in printed and "items in common" in printed
     (first,) = json.loads((tmp_path / "report" / "evaluation.json").read_text())
-    run(monkeypatch, "ensemble.py", "evaluate", "--model_dirs", "1", "2", "3", *arguments)
+    run(monkeypatch, "ensemble", "evaluate", "--model_dirs", "1", "2", "3", *arguments)
     (again,) = json.loads((tmp_path / "report" / "evaluation.json").read_text())
     assert first == again
     (saved,) = json.loads(Path("exps/ensemble/evaluation.json").read_text())
@@ -120,7 +112,7 @@ def test_numbers_mean_folders_and_each_member_is_reported(in_work_dir, sample_di
         for report in (first, saved)
     ]
     assert ndcg[0] == pytest.approx(ndcg[1])
-    run(monkeypatch, "evaluate_model.py", "--model_dir", "exps/ensemble", *arguments)  # which is a model like others
+    run(monkeypatch, "evaluate", "--model_dir", "exps/ensemble", *arguments)  # which is a model like others
     (alone,) = json.loads((tmp_path / "report" / "evaluation.json").read_text())
     assert alone["windows"][0]["groups"]["all users"]["results"]["BERT4Rec"]["ndcg@10"]["mean"] == pytest.approx(
         ndcg[0]
@@ -130,12 +122,12 @@ def test_numbers_mean_folders_and_each_member_is_reported(in_work_dir, sample_di
 def test_weights_are_fitted_and_what_is_chosen_is_saved(in_work_dir, sample_dir, tmp_path, monkeypatch, capsys):
     arguments = ["--data_dir", sample_dir, "--k", 5, "--num_rounds", 0]
     models = ["--model_dirs", "exps/seed1", "exps/seed2", "exps/seed3", "--weights"]
-    run(monkeypatch, "ensemble.py", "evaluate", *models, "fitted", *arguments, "--save_dir", tmp_path / "best")
+    run(monkeypatch, "ensemble", "evaluate", *models, "fitted", *arguments, "--save_dir", tmp_path / "best")
     chosen = dict(re.findall(r"exps/seed(\d) (\d+)", re.search("weights by NDCG@5 .*", capsys.readouterr().out)[0]))
     model, _ = load_checkpoint(str(tmp_path / "best"))
     assert [str(int(weight)) for weight in model.config.weights] == list(chosen.values())
     assert len(model.members) == len(chosen)
-    run(monkeypatch, "ensemble.py", "evaluate", *models, 1, 2, 3, *arguments, "--voting", "reciprocal_rank")
+    run(monkeypatch, "ensemble", "evaluate", *models, 1, 2, 3, *arguments, "--voting", "reciprocal_rank")
     for what, words in (
         (["--weights", 1, 2], "there are 3 members and 2 weights"),
         (["--weights", "much"], "weights are much; give numbers, or fitted"),
@@ -143,14 +135,14 @@ def test_weights_are_fitted_and_what_is_chosen_is_saved(in_work_dir, sample_dir,
         (["--split", "none"], "none are left to evaluate"),
     ):
         with pytest.raises(SystemExit) as error:
-            run(monkeypatch, "ensemble.py", "evaluate", *models[:-1], *what, *arguments)
+            run(monkeypatch, "ensemble", "evaluate", *models[:-1], *what, *arguments)
         assert error.value.code == 2 and words in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_nothing_trains_an_ensemble_further(in_work_dir, sample_dir, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as error:
         arguments = ["--data_dir", sample_dir, "--save_dir", tmp_path / "further", "--init_from", "exps/ensemble"]
-        run(monkeypatch, "train.py", *arguments)
+        run(monkeypatch, "train", *arguments)
     assert error.value.code == 2 and "exps/ensemble is an ensemble; go on from" in capsys.readouterr().err
     assert not (tmp_path / "further").exists()
 
@@ -171,7 +163,7 @@ def test_predictions_go_to_the_profiles_they_are_for(in_work_dir, sample_dir, tm
     for data_dir in (sample_dir, shuffled):
         output_file = tmp_path / f"{data_dir.name}.csv"
         arguments = ["--data_dir", data_dir, "--output_file", output_file]
-        run(monkeypatch, "ensemble.py", "predict", "--model_dirs", "[1,2,3]", *arguments)
+        run(monkeypatch, "ensemble", "predict", "--model_dirs", "[1,2,3]", *arguments)
         written.append(read(output_file))
     assert list(written[0]) == list(written[1])[::-1] == list(read(sample_dir / "sample_submission.csv"))
     assert written[0] == written[1]
@@ -189,7 +181,7 @@ def test_predictions_go_to_the_profiles_they_are_for(in_work_dir, sample_dir, tm
         assert {*json.loads(row["predicted_list"])} == {*expected}, profile
         checked += bool(history)
     assert checked > 5
-    run(monkeypatch, "predict.py", "--model_dir", "exps/ensemble", *arguments)  # which is a model like others
+    run(monkeypatch, "predict", "--model_dir", "exps/ensemble", *arguments)  # which is a model like others
     assert read(output_file) == written[0]
 
 
@@ -198,7 +190,7 @@ def test_a_killed_training_goes_on_where_it_was(sample_dir, tmp_path):
         arguments = ["--data_dir", str(sample_dir), "--num_members", "2", "--max_steps", "60", "--save_steps", "5"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
         return subprocess.Popen(
-            [sys.executable, str(EXAMPLES / "ensemble.py"), "train", *arguments, *SMALL, "--save_dir", "exps"],
+            [sys.executable, "-m", "bert4rec_hf", "ensemble", "train", *arguments, *SMALL, "--save_dir", "exps"],
             cwd=tmp_path,
             env=environment,
             stdout=subprocess.PIPE,
@@ -231,7 +223,7 @@ def test_a_killed_training_goes_on_where_it_was(sample_dir, tmp_path):
     whole = tmp_path / "whole"  # as if nothing had happened
     flags = ["--data_dir", str(sample_dir), "--max_steps", "60", "--save_steps", "5", "--seed", "2", *SMALL]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
-    command = [sys.executable, str(EXAMPLES / "train.py"), *flags, "--save_dir", str(whole)]
+    command = [sys.executable, "-m", "bert4rec_hf", "train", *flags, "--save_dir", str(whole)]
     subprocess.run(command, env=environment, check=True, capture_output=True)
     for folder in (whole, tmp_path / "exps" / "seed2"):
         model, _ = load_checkpoint(str(folder))
@@ -258,7 +250,7 @@ def test_bad_members_are_refused_before_anything_is_trained(sample_dir, tmp_path
         Path("members.yaml").write_text(members)
     with pytest.raises(SystemExit) as error:
         arguments = ["--data_dir", sample_dir, "--save_dir", "exps", "--members", "members.yaml", *QUICK]
-        run(monkeypatch, "ensemble.py", "train", *arguments)
+        run(monkeypatch, "ensemble", "train", *arguments)
     assert error.value.code == 2 and words in capsys.readouterr().err.strip().splitlines()[-1]
     assert not Path("exps").exists()
 
@@ -266,7 +258,7 @@ def test_bad_members_are_refused_before_anything_is_trained(sample_dir, tmp_path
 def test_the_first_word_says_what_to_do(monkeypatch, capsys):
     for arguments in ([], ["vote"]):
         with pytest.raises(SystemExit) as error:
-            run(monkeypatch, "ensemble.py", *arguments)
+            run(monkeypatch, "ensemble", *arguments)
         assert error.value.code == 2 and "must be one of train, evaluate, predict" in capsys.readouterr().err
-    run(monkeypatch, "ensemble.py", "--help")
+    run(monkeypatch, "ensemble", "--help")
     assert "[1,2,3]" in capsys.readouterr().out

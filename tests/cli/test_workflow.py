@@ -23,7 +23,7 @@ def checkpoint(sample_dir, tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         run(
             monkeypatch,
-            "train.py",
+            "train",
             *(
                 "--data_dir",
                 sample_dir,
@@ -65,7 +65,7 @@ def test_model_card_has_no_blanks_and_reads_back(checkpoint):
 def test_evaluation_prints_a_page_and_writes_a_report(checkpoint, sample_dir, tmp_path, monkeypatch, capsys):
     reports = tmp_path / "reports" / "new"
     arguments = ["--model_dir", checkpoint, "--data_dir", sample_dir, "--k", 5, 10, "--output_dir", reports]
-    run(monkeypatch, "evaluate_model.py", *arguments)
+    run(monkeypatch, "evaluate", *arguments)
     (evaluation,) = json.loads((reports / "evaluation.json").read_text())
     printed = capsys.readouterr().out
     results = evaluation["windows"][0]["groups"]["all users"]["results"]
@@ -75,7 +75,7 @@ def test_evaluation_prints_a_page_and_writes_a_report(checkpoint, sample_dir, tm
     page, _, tables = (reports / "evaluation.txt").read_text().partition("\n\nAll metrics")
     assert page in printed and "| novelty@5 " in tables and "novelty@5" not in printed
     assert (reports / "evaluation.png").read_bytes()[:4] == b"\x89PNG"
-    run(monkeypatch, "evaluate_model.py", "--compare", reports, reports, "--output_dir", tmp_path / "compared")
+    run(monkeypatch, "evaluate", "--compare", reports, reports, "--output_dir", tmp_path / "compared")
     assert "+0.0000" in capsys.readouterr().out
     (window,) = json.loads((tmp_path / "compared" / "comparison.json").read_text())["windows"]
     assert window["metrics"]["score@10"]["p_value"] == 1
@@ -89,7 +89,7 @@ def origins(sample_dir, tmp_path_factory):
         folders.append(tmp_path_factory.mktemp("origins") / cutoff)
         with pytest.MonkeyPatch.context() as monkeypatch:
             arguments = ["--split", "temporal", "--cutoff", cutoff, "--windows", "14D,14D", *SMALL, "--max_steps", 1]
-            run(monkeypatch, "train.py", "--data_dir", sample_dir, "--save_dir", folders[-1], *arguments)
+            run(monkeypatch, "train", "--data_dir", sample_dir, "--save_dir", folders[-1], *arguments)
     return folders
 
 
@@ -113,7 +113,7 @@ def test_training_leaves_reports_and_a_card_with_both_pictures(origins):
 
 def test_models_of_several_origins_are_evaluated_in_one_run(origins, sample_dir, tmp_path, monkeypatch, capsys):
     arguments = ["--data_dir", sample_dir, "--windows", "14D,14D", "--output_dir", tmp_path, "--num_rounds", 20]
-    run(monkeypatch, "evaluate_model.py", "--model_dir", *origins, *arguments)
+    run(monkeypatch, "evaluate", "--model_dir", *origins, *arguments)
     printed = capsys.readouterr().out
     assert "Mean over the 2 origins" in printed
     both = json.loads((tmp_path / "evaluation.json").read_text())
@@ -132,14 +132,14 @@ def test_models_of_several_origins_are_evaluated_in_one_run(origins, sample_dir,
 
 def test_simple_rules_are_evaluated_without_a_model(sample_dir, tmp_path, monkeypatch, capsys):
     arguments = ["--data_dir", sample_dir, "--split", "temporal", "--cutoff", "2022-04-01", "--history", "updated"]
-    run(monkeypatch, "evaluate_model.py", *arguments, "--windows", "2W,2W", "--num_rounds", 0)
+    run(monkeypatch, "evaluate", *arguments, "--windows", "2W,2W", "--num_rounds", 0)
     printed = capsys.readouterr().out
     assert "the history updated" in printed and "own most frequent" in printed and "BERT4Rec" not in printed
 
 
 def test_a_log_is_analyzed(sample_dir, tmp_path, monkeypatch, capsys):
     arguments = ["--data_dir", sample_dir, "--output_dir", tmp_path / "data", "--split", "temporal"]
-    run(monkeypatch, "analyze.py", *arguments, "--cutoff", "2022-04-01", "--windows", "2W,2W")
+    run(monkeypatch, "analyze", *arguments, "--cutoff", "2022-04-01", "--windows", "2W,2W")
     assert (tmp_path / "data" / "data.txt").read_text().strip() in capsys.readouterr().out
     report = json.loads((tmp_path / "data" / "data.json").read_text())
     assert [month["month"] for month in report["months"]] == ["2022-03", "2022-04"] and len(report["targets"]) == 2
@@ -148,7 +148,7 @@ def test_a_log_is_analyzed(sample_dir, tmp_path, monkeypatch, capsys):
 
 def test_submission_has_25_ids_for_each_profile_in_the_files_order(checkpoint, sample_dir, tmp_path, monkeypatch):
     output_file = tmp_path / "submission.csv"
-    run(monkeypatch, "predict.py", "--model_dir", checkpoint, "--data_dir", sample_dir, "--output_file", output_file)
+    run(monkeypatch, "predict", "--model_dir", checkpoint, "--data_dir", sample_dir, "--output_file", output_file)
     with open(output_file, encoding="utf-8") as written, open(sample_dir / "sample_submission.csv") as asked:
         rows, expected = list(csv.DictReader(written)), list(csv.DictReader(asked))
     assert [row["profile_id"] for row in rows] == [row["profile_id"] for row in expected]
@@ -165,7 +165,7 @@ def test_predictions_do_not_depend_on_ids_in_the_files(checkpoint, sample_dir, t
     written = []
     for data_dir in (sample_dir, changed):
         output_file = tmp_path / f"{data_dir.name}.csv"
-        run(monkeypatch, "predict.py", "--model_dir", checkpoint, "--data_dir", data_dir, "--output_file", output_file)
+        run(monkeypatch, "predict", "--model_dir", checkpoint, "--data_dir", data_dir, "--output_file", output_file)
         written.append(output_file.read_text())
     assert written[0] == written[1]
 
@@ -175,7 +175,7 @@ def test_arguments_from_a_file_give_way_to_flags(sample_dir, tmp_path, monkeypat
     values |= {"item_features": "genre_mid", "do_eval": False, "save_dir": str(tmp_path / "unused")}
     values |= {"user_features": [], "k": 5, "split": "temporal", "cutoff": datetime.date(2022, 4, 1)}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
-    run(monkeypatch, "train.py", tmp_path / "config.yaml", "--save_dir", tmp_path / "used", "--split", "none")
+    run(monkeypatch, "train", tmp_path / "config.yaml", "--save_dir", tmp_path / "used", "--split", "none")
     assert (tmp_path / "used" / "model.safetensors").exists() and not (tmp_path / "unused").exists()
     config = json.loads((tmp_path / "used" / "config.json").read_text())
     assert config["hidden_size"] == 16 and [f["name"] for f in config["item_features"]] == ["genre_mid"]
@@ -196,10 +196,10 @@ def test_settings_files_give_defaults_that_later_ones_and_flags_overrule(tmp_pat
 
 def test_an_interrupted_run_is_resumed(sample_dir, tmp_path, monkeypatch):
     arguments = ["--data_dir", sample_dir, "--save_dir", tmp_path / "run", *SMALL, "--save_steps", 2]
-    run(monkeypatch, "train.py", *arguments, "--max_steps", 4)
+    run(monkeypatch, "train", *arguments, "--max_steps", 4)
     for name in ("model.safetensors", "config.json"):
         (tmp_path / "run" / name).unlink()
-    run(monkeypatch, "train.py", *arguments, "--max_steps", 4, "--resume")
+    run(monkeypatch, "train", *arguments, "--max_steps", 4, "--resume")
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
@@ -258,7 +258,7 @@ def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(
     elif file is not None:
         bad_data(data_dir, file, content)
     with pytest.raises(SystemExit) as error:
-        run(monkeypatch, "train.py", "--data_dir", data_dir, "--save_dir", save_dir, *SMALL, *arguments)
+        run(monkeypatch, "train", "--data_dir", data_dir, "--save_dir", save_dir, *SMALL, *arguments)
     lines = capsys.readouterr().err.strip().splitlines()
     assert error.value.code == 2
     assert lines[-1].startswith("error: ") and words in lines[-1]
@@ -268,7 +268,7 @@ def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(
 def test_a_save_dir_that_holds_something_else_is_left_alone(sample_dir, tmp_path, monkeypatch, capsys):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(SystemExit) as error:
-        run(monkeypatch, "train.py", "--data_dir", sample_dir, "--save_dir", tmp_path, *SMALL)
+        run(monkeypatch, "train", "--data_dir", sample_dir, "--save_dir", tmp_path, *SMALL)
     assert error.value.code == 2 and "is not empty" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -276,25 +276,25 @@ def test_a_save_dir_that_holds_something_else_is_left_alone(sample_dir, tmp_path
 @pytest.mark.parametrize(
     "script, arguments, words",
     [
-        ("evaluate_model.py", ["--model_dir", "{empty}"], "holds no checkpoint"),
-        ("predict.py", ["--model_dir", "{empty}"], "holds no checkpoint"),
-        ("predict.py", ["--model_dir", "{checkpoint}", "--k", "0"], "k is 0"),
-        ("predict.py", ["--model_dir", "{checkpoint}", "--submission_file", "x.csv"], "x.csv: there is no such file"),
-        ("evaluate_model.py", ["--model_dir", "{mixed}"], "they are not of the same checkpoint"),
-        ("evaluate_model.py", ["--model_dir", "{checkpoint}", "--split", "none"], "none are left to evaluate"),
-        ("evaluate_model.py", ["--model-dir", "{checkpoint}", "--output_dir", "{file}/x"], "is no folder that can be"),
-        ("evaluate_model.py", ["--model_dir", "{checkpoint}", "--windows", "1M"], "windows need a temporal split"),
+        ("evaluate", ["--model_dir", "{empty}"], "holds no checkpoint"),
+        ("predict", ["--model_dir", "{empty}"], "holds no checkpoint"),
+        ("predict", ["--model_dir", "{checkpoint}", "--k", "0"], "k is 0"),
+        ("predict", ["--model_dir", "{checkpoint}", "--submission_file", "x.csv"], "x.csv: there is no such file"),
+        ("evaluate", ["--model_dir", "{mixed}"], "they are not of the same checkpoint"),
+        ("evaluate", ["--model_dir", "{checkpoint}", "--split", "none"], "none are left to evaluate"),
+        ("evaluate", ["--model-dir", "{checkpoint}", "--output_dir", "{file}/x"], "is no folder that can be"),
+        ("evaluate", ["--model_dir", "{checkpoint}", "--windows", "1M"], "windows need a temporal split"),
         (
-            "evaluate_model.py",
+            "evaluate",
             ["--model_dir", "{checkpoint}", "--split", "temporal", "--cutoff", "2022-03-20"],
             "test rows are training rows of the model (leave_one_out)",
         ),
-        ("evaluate_model.py", ["--model_dir", "{checkpoint}", "{checkpoint}"], "has the split of another model"),
-        ("evaluate_model.py", ["--compare", "{empty}"], "compare takes two folders"),
-        ("evaluate_model.py", ["--compare", "{empty}", "{empty}"], "has no evaluation_users.parquet"),
-        ("analyze.py", ["--output_dir", "{file}"], "is no folder that can be written to"),
-        ("predict.py", ["--model_dir", "{checkpoint}", "--output_file", "no/x.csv"], "cannot be written"),
-        ("evaluate_model.py", ["{config}"], "there is no flag --learning"),
+        ("evaluate", ["--model_dir", "{checkpoint}", "{checkpoint}"], "has the split of another model"),
+        ("evaluate", ["--compare", "{empty}"], "compare takes two folders"),
+        ("evaluate", ["--compare", "{empty}", "{empty}"], "has no evaluation_users.parquet"),
+        ("analyze", ["--output_dir", "{file}"], "is no folder that can be written to"),
+        ("predict", ["--model_dir", "{checkpoint}", "--output_file", "no/x.csv"], "cannot be written"),
+        ("evaluate", ["{config}"], "there is no flag --learning"),
     ],
 )
 def test_bad_checkpoints_and_requests_are_refused(

@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""examples/nightly.py over three nights, against a server that answers as the Hub does."""
+"""`bert4rec-hf nightly` over three nights, against a server that answers as the Hub does."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def nights(tmp_path_factory):
 
 def test_three_nights_of_which_one_is_not_pushed(nights, tmp_path):
     def night(*arguments, **variables):
-        command = [sys.executable, str(EXAMPLES / "nightly.py"), "--hub_model_id", "user/live", *map(str, arguments)]
+        command = [sys.executable, "-m", "bert4rec_hf", "nightly", "--hub_model_id", "user/live", *map(str, arguments)]
         path = os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")])
         environment = {
             **os.environ,
