@@ -21,11 +21,11 @@ from transformers.utils import CONFIG_NAME
 
 from ..data.interactions import read_interactions
 from ..data.splits import Split
-from ..errors import DataError
+from ..errors import DataError, hub_errors
 from ..evaluation.comparison import compare
 from ..evaluation.reports import read_users
 from ..evaluation.windows import evaluate
-from ..hub.load import find_checkpoint, hub_errors, load_checkpoint
+from ..hub.load import find_checkpoint, load_checkpoint
 from ..hub.push import push_checkpoint
 from ..training.training_args import Bert4RecTrainingArguments
 from . import train

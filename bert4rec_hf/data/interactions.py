@@ -24,7 +24,7 @@ from .columns import (
     read_ids,
     read_numbers,
 )
-from .tables import Table, is_there, open_table
+from .tables import Table, is_on_the_hub, is_there, open_table
 from .times import check_time_zone, read_times
 
 
@@ -43,7 +43,9 @@ class DataArguments:
 
     _argument_group_name = "Data"
 
-    data_dir: str = field(default=".", metadata={"help": "Folder of the files below."})
+    data_dir: str = field(
+        default=".", metadata={"help": "Folder of the files below, or a data set on the Hub, hf://datasets/user/name."}
+    )
     history_data_file: list[str] = field(
         default_factory=lambda: ["history_data.csv"],
         metadata={"help": "The log: CSV, JSON lines or Parquet; files, folders or globs. One row is one viewing."},
@@ -130,8 +132,11 @@ class DataArguments:
     def path(self, file: str | list[str]) -> str | list[str] | None:
         """The path of one of the files, or the paths of several; `None` for "none"."""
         if not isinstance(file, str):
-            return [os.path.join(self.data_dir, part) for part in file]
-        return None if file.lower() in ("", "none") else os.path.join(self.data_dir, file)
+            return [self._path(part) for part in file]
+        return None if file.lower() in ("", "none") else self._path(file)
+
+    def _path(self, file: str) -> str:
+        return file if is_on_the_hub(file) else os.path.join(self.data_dir, file)
 
     def submission_path(self, file: str | None) -> str | None:
         """
@@ -157,7 +162,8 @@ class DataArguments:
 def _without_folder(value):
     if isinstance(value, list):
         return [_without_folder(part) for part in value]
-    return os.path.basename(value) if isinstance(value, str) and os.path.isabs(value) else value
+    is_path = isinstance(value, str) and (os.path.isabs(value) or is_on_the_hub(value))
+    return os.path.basename(value) if is_path else value
 
 
 @dataclass

@@ -12,12 +12,14 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 from datasets import Dataset
+from huggingface_hub import snapshot_download
 
-from ..errors import DataError
+from ..errors import DataError, hub_errors
 from .columns import decoded, error_text, first_inexact, is_list, is_text, plain, texts
 
 
 COMPRESSIONS = (".gz", ".bz2", ".zst")
+HUB = "hf://"
 HIVE_NULLS = ("", "__HIVE_DEFAULT_PARTITION__")
 NO_VALUES = ["", "NULL", "null", "NaN", "nan", "None"]
 
@@ -225,7 +227,8 @@ def open_table(
             The table, or the path of its files. Data frames are those of pandas, Polars, DuckDB and all others that
             have `__arrow_c_stream__`.
         path (`str` or `list[str]`, *optional*):
-            The path of its files if `given` is `None`: a file, a folder, a glob, or a list of them.
+            The path of its files if `given` is `None`: a file, a folder, a glob, or a list of them, also in a data
+            set on the Hub (`hf://datasets/user/name/log.parquet`).
         role (`str`): what the table is, in words, for messages.
         delimiter (`str`, *optional*, defaults to `","`): of CSV files.
         encoding (`str`, *optional*, defaults to `"utf-8"`): of CSV files.
@@ -263,11 +266,38 @@ def open_table(
 
 def is_there(path: str | list[str]) -> bool:
     """Whether there is a file of a path, a glob, or a list of them."""
-    return any(glob.glob(part) or os.path.exists(part) for part in ([path] if isinstance(path, str) else path))
+    paths = [local_path(part) for part in ([path] if isinstance(path, str) else path)]
+    return any(glob.glob(part) or os.path.exists(part) for part in paths)
+
+
+def is_on_the_hub(path: str) -> bool:
+    """Whether a path is that of a data set on the Hub, or of files in one."""
+    return path.startswith(HUB)
+
+
+def local_path(path: str) -> str:
+    """
+    The path itself or, for `hf://datasets/user/name@revision/file`, where the file is after its download to the cache.
+
+    Raises:
+        `DataError`: if there is no such repository, or if the Hub cannot be reached.
+    """
+    if not is_on_the_hub(path):
+        return path
+    parts = re.fullmatch(HUB + r"datasets/([^/@]+/[^/@]+)(?:@([^/]+))?(?:/+(.*))?", path)
+    if parts is None:
+        raise DataError(f"{path}: data on the Hub is at hf://datasets/user/name, or at a folder or a file in it.")
+    repo_id, revision, inside = parts.groups(default="")
+    inside = inside.rstrip("/")
+    files = {"allow_patterns": [inside, f"{inside}/*"] if inside else None, "ignore_patterns": ["*.md", "*.py"]}
+    with hub_errors(path):
+        folder = snapshot_download(repo_id, repo_type="dataset", revision=unquote(revision) or None, **files)
+    return os.path.join(folder, inside)
 
 
 def _files_of(path: str) -> dict[str, dict[str, str | None]]:
     """The files of a file, a folder with its subfolders, or a glob, each with the columns in its folders' names."""
+    given, path = path, local_path(path)
     found = [path] if os.path.isfile(path) else sorted(glob.glob(glob.escape(path) if os.path.isdir(path) else path))
     files = {}
     for place in found:
@@ -281,5 +311,5 @@ def _files_of(path: str) -> dict[str, dict[str, str | None]]:
                 values = {unquote(name): unquote(value) for name, value in names}
                 files[file] = {name: None if value in HIVE_NULLS else value for name, value in values.items()}
     if not files:
-        raise DataError(f'{path}: there is no such file; give its place, or "none" where the table is optional.')
+        raise DataError(f'{given}: there is no such file; give its place, or "none" where the table is optional.')
     return files

@@ -3,26 +3,16 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HFValidationError,
-    HTTPError,  # of the HTTP client that huggingface_hub uses
-    LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-    StrictDataclassError,
-)
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers.utils import CONFIG_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..data.splits import Split
-from ..errors import DataError, one_line
+from ..errors import DataError, hub_errors, one_line
 from ..model.configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
@@ -53,46 +43,6 @@ LOAD_ERRORS = (
     *(SafetensorError, StrictDataclassError),
 )
 MODELS = {Bert4RecConfig: Bert4RecForMaskedLM, Bert4RecEnsembleConfig: Bert4RecEnsembleForMaskedLM}
-
-
-@contextmanager
-def hub_errors(repo_id: str, pushing: bool = False) -> Iterator[None]:
-    """
-    Turns errors of the Hub and the network into one line.
-
-    Args:
-        repo_id (`str`): beginning of the line.
-        pushing (`bool`, *optional*, defaults to `False`): whether it is pushed to.
-
-    Raises:
-        `DataError`: instead of the errors of huggingface_hub and of the network.
-    """
-    try:
-        yield
-    except (
-        HFValidationError,
-        LocalTokenNotFoundError,
-        OfflineModeIsEnabled,
-        EntryNotFoundError,
-        HTTPError,
-    ) as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        no_folder = "" if pushing else "there is no such folder, and "
-        if isinstance(error, HFValidationError):
-            reason = f"{no_folder}an id on the Hub looks like 'name' or 'user/name'"
-        elif isinstance(error, RevisionNotFoundError):
-            reason = "the repository has no such revision"
-        elif isinstance(error, RepositoryNotFoundError):
-            reason = f"{no_folder}no such repository on the Hub that the token may {'write to' if pushing else 'see'}"
-        elif isinstance(error, LocalTokenNotFoundError) or status == 401:
-            reason = "the Hub wants a valid token; log in with 'hf auth login' or set HF_TOKEN"
-        elif status is not None:
-            reason = f"the Hub refuses: {getattr(error, 'server_message', None) or one_line(error)}"
-        elif isinstance(error, OfflineModeIsEnabled) or constants.is_offline_mode():
-            reason = "HF_HUB_OFFLINE is set" + ("" if pushing else ", and the cache does not have it")
-        else:
-            reason = f"the Hub at {constants.ENDPOINT} cannot be reached"
-        raise DataError(f"{repo_id}: {reason.rstrip('.')}." + " Nothing here is lost." * pushing) from error
 
 
 def find_checkpoint(model_dir: str, revision: str | None = None) -> str:

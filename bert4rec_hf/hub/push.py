@@ -8,9 +8,9 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.utils import filter_repo_objects
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from ..errors import DataError
+from ..errors import DataError, hub_errors
 from ..model.weights_bert4rec import stale_weights
-from .load import CARD_NAME, CHECKPOINT_FILES, PLOTS, hub_errors
+from .load import CARD_NAME, CHECKPOINT_FILES, PLOTS
 
 
 def push_checkpoint(

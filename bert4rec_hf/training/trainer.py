@@ -30,13 +30,13 @@ from transformers.utils.hub import PushInProgress
 
 from ..data.collators import DataCollatorForItemMasking
 from ..data.encoding import history_lengths
-from ..errors import DataError
+from ..errors import DataError, hub_errors
 from ..evaluation.evaluator import RankingEvaluator
 from ..evaluation.targets import Targets
 from ..evaluation.windows import ALL_USERS, MODEL
 from ..files import atomic_write, sync, write_errors
 from ..hub.card import write_model_card
-from ..hub.load import CHECKPOINT_FILES, hub_errors
+from ..hub.load import CHECKPOINT_FILES
 from ..hub.push import push_checkpoint
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.weights_bert4rec import remove_stale_weights
