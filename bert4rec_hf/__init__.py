@@ -1,7 +1,11 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """HuggingFace-native BERT4Rec: recommenders that train with Trainer, load with AutoModel and live on the Hub."""
 
+import ast
 import importlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -14,40 +18,27 @@ from .model.pipeline_bert4rec import ItemRecommendationPipeline
 from .model.processing_bert4rec import Bert4RecProcessor
 
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:  # imported at first use: a service that only recommends needs neither datasets nor Trainer
+    from .data.collators import DataCollatorForHistories, DataCollatorForItemMasking
+    from .data.encoding import encode_evaluation, encode_training, fit_processor
+    from .data.interactions import DataArguments, read_interactions
+    from .data.sample_data import write_sample_data
+    from .data.splits import Split, SplitLog, parse_windows
+    from .evaluation.analysis import analyze
+    from .evaluation.comparison import compare
+    from .evaluation.evaluator import RankingEvaluator, write_submission
+    from .evaluation.selection import select_members
+    from .evaluation.windows import evaluate
+    from .hub.card import write_model_card
+    from .hub.growth import add_items
+    from .hub.load import load_checkpoint, load_ensemble, load_processor
+    from .hub.push import push_checkpoint, push_metric
+    from .training.callbacks import EMACallback, StopOnSignalCallback
+    from .training.distillation import Teacher
+    from .training.trainer import Bert4RecTrainer
+    from .training.training_args import Bert4RecTrainingArguments
 
-# Loaded at first use: a service that only recommends needs neither datasets nor Trainer.
-_module_of = {
-    "DataArguments": "data.interactions",
-    "read_interactions": "data.interactions",
-    "Split": "data.splits",
-    "SplitLog": "data.splits",
-    "parse_windows": "data.splits",
-    "fit_processor": "data.encoding",
-    "encode_training": "data.encoding",
-    "encode_evaluation": "data.encoding",
-    "DataCollatorForHistories": "data.collators",
-    "DataCollatorForItemMasking": "data.collators",
-    "write_sample_data": "data.sample_data",
-    "RankingEvaluator": "evaluation.evaluator",
-    "evaluate": "evaluation.windows",
-    "write_submission": "evaluation.evaluator",
-    "compare": "evaluation.comparison",
-    "select_members": "evaluation.selection",
-    "analyze": "evaluation.analysis",
-    "load_checkpoint": "hub.load",
-    "load_ensemble": "hub.load",
-    "load_processor": "hub.load",
-    "push_checkpoint": "hub.push",
-    "push_metric": "hub.push",
-    "write_model_card": "hub.card",
-    "add_items": "hub.growth",
-    "Bert4RecTrainer": "training.trainer",
-    "Bert4RecTrainingArguments": "training.training_args",
-    "EMACallback": "training.callbacks",
-    "StopOnSignalCallback": "training.callbacks",
-    "Teacher": "training.distillation",
-}
+__version__ = "0.1.0"
 
 __all__ = [
     "Bert4RecConfig",
@@ -59,14 +50,49 @@ __all__ = [
     "Bert4RecProcessor",
     "DataError",
     "ItemRecommendationPipeline",
-    *_module_of,
+    "DataArguments",
+    "read_interactions",
+    "Split",
+    "SplitLog",
+    "parse_windows",
+    "fit_processor",
+    "encode_training",
+    "encode_evaluation",
+    "DataCollatorForHistories",
+    "DataCollatorForItemMasking",
+    "write_sample_data",
+    "RankingEvaluator",
+    "evaluate",
+    "write_submission",
+    "compare",
+    "select_members",
+    "analyze",
+    "load_checkpoint",
+    "load_ensemble",
+    "load_processor",
+    "push_checkpoint",
+    "push_metric",
+    "write_model_card",
+    "add_items",
+    "Bert4RecTrainer",
+    "Bert4RecTrainingArguments",
+    "EMACallback",
+    "StopOnSignalCallback",
+    "Teacher",
 ]
 
 
+@cache
+def _module_of() -> dict[str, str]:
+    """The names imported for type checkers, each with its module."""
+    blocks = (node for node in ast.parse(Path(__file__).read_text(encoding="utf-8")).body if isinstance(node, ast.If))
+    return {alias.name: node.module for block in blocks for node in block.body for alias in node.names}
+
+
 def __getattr__(name: str):
-    if name not in _module_of:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_module_of[name]}", __name__), name)
+    return getattr(importlib.import_module(f".{_module_of()[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -2,11 +2,13 @@
 """What several test files share."""
 
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
+from packaging.version import Version
 from transformers import TrainingArguments
 
 from bert4rec_hf import (
@@ -41,6 +43,10 @@ def make_model(processor, **kwargs):
 
 def make_collator(processor, **kwargs):
     return DataCollatorForItemMasking(processor, max_length=16, **kwargs)
+
+
+def is_before(package, version):
+    return Version(metadata.version(package)) < Version(version)
 
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

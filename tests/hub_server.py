@@ -205,7 +205,7 @@ class Handler(BaseHTTPRequestHandler):
     def create_repo(self):
         asked = json.loads(self.body)
         kind, name = asked.get("type") or "model", f"{asked.get('organization') or 'user'}/{asked['name']}"
-        repo = Repo(kind, name, asked.get("visibility") == "private", asked.get("sdk"))
+        repo = Repo(kind, name, asked.get("visibility") == "private" or asked.get("private") is True, asked.get("sdk"))
         address = {"url": self.hub.endpoint + repo.page, "name": name}
         if (kind, name) in self.hub.repos:
             raise Refusal(409, f"You already created this {kind} repo: {name}", body=address)

@@ -194,7 +194,7 @@ class DataCollatorForItemMasking:
         if self.window not in ("last", "random"):
             raise DataError(f"window is {self.window!r}; it must be 'last' or 'random'.")
 
-    def set_epoch(self, epoch: int):
+    def set_epoch(self, epoch: int) -> None:
         """Sets the epoch of the draws."""
         self.epoch.fill_(epoch)
 

@@ -24,7 +24,7 @@ from .columns import (
     read_ids,
     read_numbers,
 )
-from .tables import Table, is_on_the_hub, is_there, open_table
+from .tables import Table, TableLike, is_on_the_hub, is_there, open_table
 from .times import check_time_zone, read_times
 
 
@@ -221,7 +221,11 @@ class Interactions:
 
 
 def read_interactions(
-    arguments: DataArguments, history=None, profiles=None, items=None, keywords=None
+    arguments: DataArguments,
+    history: TableLike | None = None,
+    profiles: TableLike | None = None,
+    items: TableLike | None = None,
+    keywords: TableLike | None = None,
 ) -> Interactions:
     """
     Reads and cleans a log and its side tables.
@@ -231,7 +235,8 @@ def read_interactions(
             Files, columns and filters.
         history, profiles, items, keywords (`str`, `list[str]`, `datasets.Dataset`, or a table, *optional*):
             The tables: files, or tables and data frames of PyArrow, pandas, Polars, DuckDB and others that have
-            `__arrow_c_stream__`; where one is left out, the file that `arguments` names.
+            `__arrow_c_stream__`; where one is left out, the file that `arguments` names. Beside a `history` that is
+            given, this file need not exist.
 
     Returns:
         [`Interactions`]
@@ -247,9 +252,12 @@ def read_interactions(
 
 def _read_interactions(args: DataArguments, history, profiles, items, keywords) -> Interactions:
     counts = {}
+    paths = [args.path(getattr(args, file)) for file in FILES]
+    if history is not None:
+        paths = [path if path and is_there(path) else None for path in paths]
     history, profiles, items, keywords = (
-        open_table(given, args.path(getattr(args, file)), role, args.delimiter, args.encoding)
-        for given, file, role in zip((history, profiles, items, keywords), FILES, ROLES)
+        open_table(given, path, role, args.delimiter, args.encoding)
+        for given, path, role in zip((history, profiles, items, keywords), paths, ROLES)
     )
     if history is None:
         raise DataError("there is no log; give its file (--history_data_file).")

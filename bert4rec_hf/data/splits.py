@@ -204,7 +204,7 @@ class SplitLog:
             targets = targets & window.rows(self.interactions)
         return history, targets
 
-    def check_unseen(self, targets: np.ndarray):
+    def check_unseen(self, targets: np.ndarray) -> None:
         """
         Checks that a model trained under this split has not been trained on the targets of its evaluation.
 

@@ -5,6 +5,8 @@ import codecs
 import glob
 import os
 import re
+from collections.abc import Sequence
+from typing import Protocol
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -22,6 +24,15 @@ COMPRESSIONS = (".gz", ".bz2", ".zst")
 HUB = "hf://"
 HIVE_NULLS = ("", "__HIVE_DEFAULT_PARTITION__")
 NO_VALUES = ["", "NULL", "null", "NaN", "nan", "None"]
+
+
+class ArrowStream(Protocol):
+    """A table or data frame of any library that speaks Arrow, such as pandas, Polars, DuckDB and PyArrow."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+TableLike = str | os.PathLike | Sequence[str | os.PathLike] | Dataset | ArrowStream
 
 
 class Table:

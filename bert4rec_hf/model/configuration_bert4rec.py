@@ -300,7 +300,7 @@ class Bert4RecConfig(_CheckpointConfig):
             self.initializer_range = 0.5 / max(self.hidden_size, 1) ** 0.5
         super().__post_init__(**kwargs)
 
-    def validate_sizes(self):
+    def validate_sizes(self) -> None:
         _check_range(self, MAX_VALUES)
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
@@ -326,7 +326,7 @@ class Bert4RecConfig(_CheckpointConfig):
         if not 0 <= self.initializer_range < math.inf:
             raise ValueError(f"initializer_range is {self.initializer_range}; it must be at least 0.")
 
-    def validate_choices(self):
+    def validate_choices(self) -> None:
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"hidden_act is {self.hidden_act!r}; it must be one of {', '.join(ACT2FN)}.")
         for name in ("position_embedding_type", "loss", "negative_sampling"):
@@ -392,7 +392,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
         """The longest sequence that every member takes."""
         return min(member.max_position_embeddings for member in self.members)
 
-    def validate_members(self):
+    def validate_members(self) -> None:
         if not self.members or not all(isinstance(member, Bert4RecConfig) for member in self.members):
             raise ValueError("members must be one Bert4RecConfig or several.")
         sizes = {feature["name"]: feature["num_values"] for feature in self.user_features}
@@ -406,7 +406,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
                 if sizes.get(feature["name"]) != feature["num_values"]:
                     raise ValueError(f"member {number} has user feature {feature}, the ensemble has not.")
 
-    def validate_voting(self):
+    def validate_voting(self) -> None:
         _check_choice(self, "voting")
         if self.weights is not None:
             if len(self.weights) != len(self.members):

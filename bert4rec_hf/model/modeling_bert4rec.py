@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import initialization as init
@@ -78,7 +79,7 @@ class Bert4RecPreTrainedModel(WeightsMixin, PreTrainedModel):
         if hasattr(module, "item_counts"):
             init.ones_(module.item_counts)
 
-    def set_item_features(self, item_features: torch.Tensor):
+    def set_item_features(self, item_features: torch.Tensor | np.ndarray) -> None:
         """
         Sets the feature values of all items.
 
@@ -136,7 +137,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
     def get_input_embeddings(self) -> Bert4RecItemEmbeddings:
         return self.embeddings.item_embeddings
 
-    def set_input_embeddings(self, value: Bert4RecItemEmbeddings):
+    def set_input_embeddings(self, value: Bert4RecItemEmbeddings) -> None:
         self.embeddings.item_embeddings = value
 
     @merge_with_config_defaults
@@ -228,7 +229,7 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
             self._keys_to_ignore_on_save = [*self._tied_weights_keys]
         self.post_init()
 
-    def set_item_counts(self, item_counts: torch.Tensor):
+    def set_item_counts(self, item_counts: torch.Tensor | np.ndarray) -> None:
         """
         Sets the number of training events of each item, the weights of `config.negative_sampling`.
 
@@ -250,7 +251,7 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
     def get_output_embeddings(self) -> Bert4RecOutputLayer:
         return self.decoder
 
-    def set_output_embeddings(self, new_embeddings: nn.Linear):
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         if type(new_embeddings) is nn.Linear:  # what resizing makes
             new_embeddings.__class__ = Bert4RecOutputLayer
         self.decoder = new_embeddings

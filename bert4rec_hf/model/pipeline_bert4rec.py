@@ -2,6 +2,8 @@
 """Pipeline of BERT4Rec: a user's history to recommended items, as raw ids."""
 
 import math
+import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +48,7 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
         super().__init__(*args, **kwargs)
         self.processor.check_config(self.model.config)
 
-    def __call__(self, inputs, **kwargs):
+    def __call__(self, inputs: dict | list[dict] | Iterator[dict], **kwargs) -> list:
         """
         Recommends to one user or to many.
 
@@ -84,7 +86,7 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
             raise ValueError("none of the candidates is in the vocabulary.")
         return known
 
-    def preprocess(self, user: dict):
+    def preprocess(self, user: dict) -> dict:
         if not isinstance(user, dict) or "history" not in user or set(user) - {"history", "profile"}:
             raise ValueError(f"a user is {{'history': [...], 'profile': {{...}}}}, not {user!r}.")
         if not isinstance(user["history"], (list, tuple, np.ndarray)):
@@ -102,7 +104,7 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
             **inputs, k=k, exclude_seen=exclude_seen, candidate_ids=candidate_ids, allow_fewer=True
         )
 
-    def postprocess(self, recommended) -> list[dict]:
+    def postprocess(self, recommended: dict) -> list[dict]:
         item_ids, scores = recommended["item_ids"][0], recommended["scores"][0]
         columns = (self.processor.decode(item_ids), self.processor.titles(item_ids), scores.tolist())
         return [
@@ -111,7 +113,7 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
             if score > -math.inf
         ]
 
-    def save_pretrained(self, save_directory, **kwargs):
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory, **kwargs)
 

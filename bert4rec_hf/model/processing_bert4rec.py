@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import CONFIG_NAME, cached_file, logging
@@ -72,7 +73,14 @@ class Bert4RecProcessor(ProcessorMixin):
     padding_side = "left"
     _auto_class = "AutoProcessor"
 
-    def __init__(self, vocabulary=None, unknown_items="skip", data=None, split=None, is_causal=False):
+    def __init__(
+        self,
+        vocabulary: dict | None = None,
+        unknown_items: str = "skip",
+        data: dict | None = None,
+        split: dict | None = None,
+        is_causal: bool = False,
+    ) -> None:
         super().__init__()
         if unknown_items not in ("skip", "unk", "error"):
             raise ValueError(f"unknown_items is {unknown_items!r}; it must be 'skip', 'unk' or 'error'.")
@@ -103,7 +111,7 @@ class Bert4RecProcessor(ProcessorMixin):
         """
         return cls(**merge_checkpoints(processors))
 
-    def set_vocabulary(self, vocabulary: dict):
+    def set_vocabulary(self, vocabulary: dict) -> None:
         """
         Replaces the vocabulary. `vocabulary` must not be changed in place afterwards.
 
@@ -116,7 +124,7 @@ class Bert4RecProcessor(ProcessorMixin):
             self.__dict__.pop(name, None)
 
     @property
-    def tokenizer(self):
+    def tokenizer(self) -> None:
         # Trainer aligns the special tokens of `processing_class.tokenizer` with the model's.
         return self
 
@@ -222,11 +230,11 @@ class Bert4RecProcessor(ProcessorMixin):
             data = {name: np.asarray(rows, dtype=np.int64) for name, rows in data.items()}
         return BatchFeature(data, tensor_type=return_tensors)
 
-    def decode(self, item_ids) -> list:
+    def decode(self, item_ids: ArrayLike) -> list:
         """Token ids, of any shape, to lists of raw ids in their original type; `None` for PAD, MASK and UNK."""
         return self._look_up(self.vocabulary["item_ids"], item_ids)
 
-    def titles(self, item_ids) -> list:
+    def titles(self, item_ids: ArrayLike) -> list:
         """Token ids, of any shape, to lists of titles; `None` where an item has none."""
         titles = self.vocabulary.get("titles") or [None] * (self.vocab_size - NUM_SPECIAL_TOKENS)
         return self._look_up(titles, item_ids)
@@ -260,7 +268,7 @@ class Bert4RecProcessor(ProcessorMixin):
         """The first 16 hexadecimal digits of the SHA-256 of the vocabulary as JSON."""
         return hashlib.sha256(json.dumps(self.vocabulary, sort_keys=True).encode()).hexdigest()[:16]
 
-    def check_config(self, config: "Bert4RecConfig"):
+    def check_config(self, config: "Bert4RecConfig") -> None:
         """
         Checks that a model belongs to this processor.
 
@@ -319,7 +327,7 @@ class Bert4RecProcessor(ProcessorMixin):
         # The vocabulary has a file of its own; `processor_config.json` stays readable. The objective is the config's.
         return {name: value for name, value in super().to_dict().items() if name not in ("vocabulary", "is_causal")}
 
-    def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs):
         os.makedirs(save_directory, exist_ok=True)
         with open(os.path.join(save_directory, VOCABULARY_NAME), "w", encoding="utf-8") as file:
             json.dump(self.vocabulary, file, ensure_ascii=False, separators=(",", ":"))

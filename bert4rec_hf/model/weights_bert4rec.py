@@ -125,7 +125,9 @@ class WeightsMixin(ReplacingPushMixin):
                     if ids.min() < 0 or ids.max() >= bag.num_embeddings:
                         raise ValueError(f"the weights cannot be used: {name} holds features that are none.")
 
-    def save_pretrained(self, save_directory, is_main_process: bool = True, *args, **kwargs):
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, is_main_process: bool = True, *args, **kwargs
+    ) -> None:
         """[`PreTrainedModel.save_pretrained`], but no weights of an earlier save stay in the folder."""
         super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
         if is_main_process and os.path.isdir(save_directory) and kwargs.get("variant") is None:

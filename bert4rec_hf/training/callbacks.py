@@ -110,7 +110,7 @@ class EMACallback(TrainerCallback):
         if state.is_world_process_zero and not os.path.exists(os.path.join(folder, MANIFEST_NAME)):
             self.save(folder)
 
-    def save(self, checkpoint: str):
+    def save(self, checkpoint: str) -> None:
         """Writes the average into a checkpoint; [`Bert4RecTrainer`] calls it before the checkpoint is complete."""
         save_model(self.average.module, os.path.join(checkpoint, AVERAGE_NAME))
 

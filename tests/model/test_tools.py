@@ -5,7 +5,7 @@ import copy
 
 import pytest
 import torch
-from helpers import labels_for, make_arguments, make_collator, make_model, pad_left
+from helpers import is_before, labels_for, make_arguments, make_collator, make_model, pad_left
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.testing import assert_close
 from transformers import AutoModelForMaskedLM, Trainer
@@ -93,6 +93,7 @@ DEVICES = {
 }
 
 
+@pytest.mark.skipif(is_before("transformers", "5.15"), reason="ModernBert fails in the same cases")
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("devices", DEVICES.values(), ids=DEVICES)
 def test_layers_and_embeddings_on_disk_recommend_alike(config, processor, inputs, tmp_path, devices, tied):
