@@ -65,6 +65,7 @@ setup(
             "ir-measures>=0.4",
             "torchmetrics>=1.9",
             "ruff>=0.17",
+            "mypy>=1.18",
             "picklescan>=1.0",
             "peft>=0.18",
             "polars>=1.20",

@@ -3,6 +3,7 @@
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -220,3 +221,37 @@ def test_no_module_has_the_name_of_a_public_function():
     modules |= {path.name for path in PACKAGE.rglob("*") if path.is_dir()}
     assert not modules & set(bert4rec_hf.__all__)
     assert callable(importlib.import_module("bert4rec_hf").evaluate)
+
+
+def own_functions():
+    """The functions and methods of the public names, by their names; not those that replace one of a library."""
+    for name in bert4rec_hf.__all__:
+        value = getattr(bert4rec_hf, name)
+        if inspect.isfunction(value):
+            yield name, value
+            continue
+        bases = [base for base in value.__mro__ if not base.__module__.startswith("bert4rec_hf")]
+        for method, function in inspect.getmembers(value, callable):
+            function = inspect.unwrap(getattr(function, "__func__", function))
+            is_own = inspect.isfunction(function) and function.__module__.startswith("bert4rec_hf")
+            if is_own and not method.startswith("_") and not any(hasattr(base, method) for base in bases):
+                yield f"{name}.{method}", function
+
+
+def test_public_functions_have_types():
+    functions = dict(own_functions())
+    assert {"evaluate", "Bert4RecProcessor.titles", "Bert4RecForMaskedLM.recommend"} <= functions.keys()
+    for name, function in functions.items():
+        signature = inspect.signature(function)
+        named = [
+            part for part in signature.parameters.values() if part.kind not in (part.VAR_KEYWORD, part.VAR_POSITIONAL)
+        ]
+        untyped = [part.name for part in named if part.annotation is part.empty and part.name not in ("self", "cls")]
+        assert not untyped and signature.return_annotation is not signature.empty, (name, untyped)
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_what_is_imported_for_type_checkers_is_what_is_public():
+    assert set(bert4rec_hf._module_of()) <= set(bert4rec_hf.__all__) and len(bert4rec_hf.__all__) == 38
+    for name, module in bert4rec_hf._module_of().items():
+        assert getattr(importlib.import_module(f"bert4rec_hf.{module}"), name) is getattr(bert4rec_hf, name)

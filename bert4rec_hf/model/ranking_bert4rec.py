@@ -24,8 +24,8 @@ class Bert4RecRecommendationOutput(ModelOutput):
             Their log-probabilities among all recommendable items.
     """
 
-    item_ids: torch.LongTensor | None = None
-    scores: torch.FloatTensor | None = None
+    item_ids: torch.LongTensor = None
+    scores: torch.FloatTensor = None
 
 
 class Projection(NamedTuple):

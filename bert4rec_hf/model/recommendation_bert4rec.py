@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from typing import TypeVar
 
 import torch
 
@@ -21,8 +22,10 @@ from .ranking_bert4rec import (
 # Above this number of items `recommend` never holds all scores in memory.
 STREAM_FROM = 2**16
 
+Method = TypeVar("Method", bound=Callable)
 
-def gather_parameters(method: Callable) -> Callable:
+
+def gather_parameters(method: Method) -> Method:
     """FSDP2 gathers sharded parameters around `forward`; this has it gather them around another method too."""
 
     @wraps(method)
