@@ -23,6 +23,13 @@ from bert4rec_hf import (
 torch.set_num_threads(1)  # the models of the tests are too small for more
 
 
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available() and "BERT4REC_HF_TEST_DEVICE" not in os.environ:
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
 def pytest_terminal_summary(terminalreporter):
     """Lists the cases of test_hostile_input.py, each with what was said about it."""
     for report in terminalreporter.stats.get("passed", []):

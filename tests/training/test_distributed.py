@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import make_arguments, make_collator, make_model
 from torch.testing import assert_close
 
@@ -56,10 +57,13 @@ def make_trainer(save_dir, interactions, batch_size):
     )
 
 
-def torchrun(*arguments):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *arguments]
+def torchrun(*arguments, device="cpu"):
+    num_processes = "2" if device == "cpu" else str(torch.cuda.device_count())
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", num_processes]
+    command += [*arguments]
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    environment |= {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
     result = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return result.stdout
