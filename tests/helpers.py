@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import torch
 from packaging.version import Version
 from transformers import TrainingArguments
@@ -47,6 +48,10 @@ def make_collator(processor, **kwargs):
 
 def is_before(package, version):
     return Version(metadata.version(package)) < Version(version)
+
+
+# Decorators of transformers cannot be traced by torch 2.6: ModernBert cannot be compiled there either.
+TRACES = pytest.mark.skipif(is_before("torch", "2.7"), reason="torch 2.6 does not trace transformers' decorators")
 
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

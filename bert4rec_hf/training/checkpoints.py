@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import zipfile
 
 from huggingface_hub.utils import filter_repo_objects
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -30,11 +31,18 @@ NEEDED = ("optimizer", "scheduler", "rng_state", "trainer_state.json")
 
 
 def write_manifest(checkpoint: str):
-    """Writes a manifest with size and SHA-256 of each file into a checkpoint, and flushes all of them to disk."""
+    """
+    Writes a manifest with size and SHA-256 of each file into a checkpoint, and flushes all of them to disk.
+
+    Raises:
+        `RuntimeError`: for a file of torch.save that is cut short, as torch 2.6 leaves it on a full disk.
+    """
     files = {}
     for folder, _, names in os.walk(checkpoint):
         for name in names:
             path = os.path.join(folder, name)
+            if name.endswith((".pt", ".pth")) and not zipfile.is_zipfile(path):
+                raise RuntimeError(f"PytorchStreamWriter has cut {name} short")
             files[os.path.relpath(path, checkpoint)] = {"size": os.path.getsize(path), "sha256": _sha256(path)}
     with open(os.path.join(checkpoint, MANIFEST_NAME), "w", encoding="utf-8") as file:
         json.dump(dict(sorted(files.items())), file, indent=1)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from helpers import labels_for, make_model, pad_left
+from helpers import TRACES, labels_for, make_model, pad_left
 from huggingface_hub.errors import StrictDataclassError
 from torch.testing import assert_close
 
@@ -364,6 +364,7 @@ def test_bf16_is_close(model, inputs):
     assert_close(loss, model(**inputs, labels=labels_for(inputs)).loss, atol=0.1, rtol=0.05)
 
 
+@TRACES
 def test_compiled_model_gives_the_same(model, inputs):
     compiled = torch.compile(model.model, backend="aot_eager", fullgraph=True)
     assert_close(compiled(**inputs).last_hidden_state, model.model(**inputs).last_hidden_state, atol=1e-5, rtol=0)

@@ -5,7 +5,7 @@ import copy
 
 import pytest
 import torch
-from helpers import is_before, labels_for, make_arguments, make_collator, make_model, pad_left
+from helpers import TRACES, is_before, labels_for, make_arguments, make_collator, make_model, pad_left
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.testing import assert_close
 from transformers import AutoModelForMaskedLM, Trainer
@@ -124,6 +124,7 @@ class Called(torch.nn.Module):
         return self.model(input_ids, attention_mask, user_features=user_features).logits
 
 
+@TRACES
 @CAUSAL
 @pytest.mark.parametrize("method", ["logits", "score"])
 @pytest.mark.parametrize("options", [{}, {"position_embedding_type": "absolute", "norm_first": False}])
@@ -150,6 +151,7 @@ BREAKS_OF_THE_LOSS = {
 }
 
 
+@TRACES
 @CAUSAL
 @pytest.mark.parametrize("training", [False, True])
 def test_the_graph_breaks_nowhere_for_logits_and_for_the_loss_where_it_must(processor, inputs, is_causal, training):
@@ -163,6 +165,7 @@ def test_the_graph_breaks_nowhere_for_logits_and_for_the_loss_where_it_must(proc
     assert explained.graph_break_count <= 3
 
 
+@TRACES
 @CAUSAL
 def test_compiled_it_trains_alike(processor, inputs, is_causal):
     model = make_model(processor, is_causal=is_causal, hidden_dropout_prob=0.0).train()

@@ -72,8 +72,8 @@ def torchrun(*arguments, device="cpu"):
 def test_two_processes_train_as_one_with_twice_the_batch_and_evaluate_each_user_once(
     interactions, sample_dir, tmp_path
 ):
-    (tmp_path / "code.py").write_text(CODE)
-    out = torchrun(tmp_path / "code.py", Path(__file__).parent, tmp_path / "two", sample_dir)
+    (tmp_path / "train_twice.py").write_text(CODE)
+    out = torchrun(tmp_path / "train_twice.py", Path(__file__).parent, tmp_path / "two", sample_dir)
     world_size, losses, metrics = json.loads(out.splitlines()[-1])
     assert world_size == 2
     trainer = make_trainer(tmp_path / "one", interactions, batch_size=32)
