@@ -223,6 +223,48 @@ def test_commands_take_an_id_and_a_revision(hub, folder, sample_dir, tmp_path):
     assert (tmp_path / "home" / "pulled.csv").read_text() == (tmp_path / "home" / "local.csv").read_text()
 
 
+PUSH_DATA = """
+import sys
+from huggingface_hub import HfApi
+HfApi().create_repo("user/logs", repo_type="dataset")
+HfApi().upload_folder(repo_id="user/logs", folder_path=sys.argv[1], repo_type="dataset", path_in_repo=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("place", ["", "2022/봄"])
+def test_tables_are_read_from_a_data_set_on_the_hub(sample_dir, tmp_path, place):
+    sizes = ["--hidden_size", "16", "--num_head", "2", "--max_length", "16", "--epochs", "1", "--k", "10"]
+    there = f"hf://datasets/user/logs@main/{place}" if place else "hf://datasets/user/logs"
+    commands = [
+        ["train", "--data_dir", str(sample_dir), "--save_dir", "local", *sizes],
+        ["train", "--data_dir", there, "--save_dir", "pulled", *sizes],
+        ["predict", "--model_dir", "local", "--data_dir", str(sample_dir), "--output_file", "local.csv"],
+        ["predict", "--model_dir", "pulled", "--data_dir", there, "--output_file", "pulled.csv"],
+    ]
+    bad = [
+        ["hf://datasets/user/none", "no such repository on the Hub that the token may see"],
+        ["hf://datasets/user/logs@v9", "the repository has no such revision"],
+        ["hf://user/logs", "data on the Hub is at hf://datasets/user/name"],
+        ["hf://datasets/user/logs/nowhere", "history_data.csv: there is no such file"],
+    ]
+    with HubServer() as server:
+        client(server, tmp_path / "home", PUSH_DATA, str(sample_dir), place)
+        client(server, tmp_path / "home", RUN_COMMANDS, json.dumps(commands[1::2] if place else commands))
+        analyses = [["analyze", "--data_dir", name, "--output_dir", "report"] for name, _ in bad]
+        for line, (name, words) in zip(run_commands(server, tmp_path / "home", *analyses), bad):
+            assert line.startswith(f"error: {name}") and words in line
+    home = tmp_path / "home"
+    assert "user/logs" not in (home / "pulled" / "processor_config.json").read_text()
+    if not place:
+        assert (home / "pulled.csv").read_text() == (home / "local.csv").read_text()
+        for name in ("vocabulary.json", "processor_config.json", "model.safetensors"):
+            assert (home / "pulled" / name).read_bytes() == (home / "local" / name).read_bytes()
+        offline = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
+        again = [*commands[3][:-1], "again.csv"]
+        client(server, home, RUN_COMMANDS, json.dumps([again]), **offline)
+        assert (home / "again.csv").read_text() == (home / "local.csv").read_text()
+
+
 def test_training_is_pushed_and_gone_on_with(sample_dir, users, tmp_path):
     """Weights inline: from data to a private repository's branch, and from there to more data."""
     sizes = ["--hidden_size", 16, "--num_head", 2, "--max_length", 16, "--epochs", 1, "--k", 10]
