@@ -2,6 +2,7 @@
 """Shared by the commands: arguments from the command line, files and checkpoints, help, and error handling."""
 
 import argparse
+import inspect
 import json
 import os
 import re
@@ -64,7 +65,7 @@ def arguments_of(cls: type, group: str, leave_out: Iterable[str] = ()) -> type:
     A dataclass with the fields of a config or a collator as arguments, except `leave_out`; the help of a field is its
     text in the docstring.
     """
-    texts = dict(re.findall(r"^ {8}(\w+) \(.*\):\n((?: {12}.*\n)+)", cls.__doc__, re.MULTILINE))
+    texts = dict(re.findall(r"^ {4}(\w+) \(.*\):\n((?: {8}.*\n?)+)", inspect.cleandoc(cls.__doc__), re.MULTILINE))
     parts = []
     for name, hint in cls.__annotations__.items():
         if name not in leave_out:
