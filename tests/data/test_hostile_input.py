@@ -628,7 +628,7 @@ BAD_CHECKPOINTS = {
     "config: infinity": (settings(layer_norm_eps=float("inf")), "layer_norm_eps is inf"),
     "config: 100,000 features": (settings(item_features=MANY), "there are 100000 item_features; at most"),
     "config: 10**12 classes": (settings(num_labels=10**12), "there are 1000000000000 num_labels; at most"),
-    "config: architectures that are a number": (settings(architectures=3), "'int' is not iterable"),
+    "config: architectures that are a number": (settings(architectures=3), "the config cannot be loaded: "),
     "config: a dtype that is none": (settings(dtype="os.system"), "no attribute 'os.system'"),
     "config: attention by a kernel of the Hub": (
         settings(_attn_implementation="stranger/kernel"),
@@ -938,7 +938,7 @@ def test_no_line_of_the_package_or_the_examples_can_run_what_a_file_says():
                 name, keywords = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
                 assert name not in FORBIDDEN_CALLS, where
                 assert name != "torch.load" or keywords.get("weights_only") == "True", where
-                assert name != "importlib.import_module" or path.name == "__init__.py", where
+                assert name != "importlib.import_module" or path.name in ("__init__.py", "__main__.py"), where
                 assert not {"allow_pickle", "shell"} & set(keywords), where
                 assert keywords.get("trust_remote_code", "False") == "False", where
 
