@@ -70,8 +70,12 @@ def check_objective(
     labelled = (labels != -100) & (labels != config.pad_token_id)
     inputs, next_inputs = input_ids.gather(1, columns), input_ids.gather(1, next_columns)
     shows_other_item = labelled & shows_item.gather(1, columns) & (inputs != labels)
-    has_next = labelled & shows_item.gather(1, next_columns) & (columns < next_columns)
-    has_label = torch.zeros_like(input_ids, dtype=torch.long).scatter_add(1, columns, labelled.long()) > 0
+    by_column = torch.full_like(input_ids, -100)
+    by_column = by_column.scatter_reduce(1, columns, labels.masked_fill(~labelled, -100), "amax")
+    has_label = by_column != -100
+    # If a user repeats an item, the next input is the label for both objectives: this says nothing.
+    is_repeat = by_column.gather(1, next_columns) == labels
+    has_next = labelled & shows_item.gather(1, next_columns) & (columns < next_columns) & ~is_repeat
     counts = [
         *(labelled, labelled & (inputs == labels), labelled & (inputs == config.mask_token_id), shows_other_item),
         *(has_next & (next_inputs == labels), has_next & (next_inputs != labels)),
@@ -94,7 +98,6 @@ def check_objective(
         unlabelled,
     ) = counts
     if config.is_causal and num_labels:
-        # If a user repeats one item, the next input is the label for both objectives: this says nothing.
         is_copy = num_copied == num_labels and not unlabelled and not_followed
         is_masked = 2 * num_masked > num_labels > 5 * other and unlabelled and not_followed > followed
         if is_copy or is_masked:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from datasets import Dataset
 from helpers import make_arguments, make_model
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoProcessor, Trainer
 
@@ -26,6 +26,7 @@ CAUSAL_MODEL, MASKED_MODEL = (make_model(PLAIN, is_causal=is_causal) for is_caus
 
 
 @settings(max_examples=80, deadline=None)
+@example(histories=[[3, 3, 3]], seed=96, probability=0.9, window="last", repeats=False, random=0.2)
 @given(
     histories=HISTORIES,
     seed=st.integers(0, 99),
