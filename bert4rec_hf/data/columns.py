@@ -53,11 +53,12 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
         `DataError`: for bytes that are no text.
     """
     of, types = column.type, pa.types
-    if isinstance(of, pa.UuidType):
+    extension = getattr(of, "extension_name", None)  # pyarrow 18 has not all of the classes
+    if extension == "arrow.uuid":
         return _recoded(column.cast(pa.binary(16)), _hexadecimal)
-    if isinstance(of, pa.JsonType):
+    if extension == "arrow.json":
         return plain(pa.chunked_array([chunk.storage for chunk in column.chunks], of.storage_type))
-    if isinstance(of, pa.Bool8Type):
+    if extension == "arrow.bool8":
         return column.cast(pa.bool_())
     if types.is_run_end_encoded(of):
         chunks = [
@@ -85,7 +86,7 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column.cast(pa.large_string())
     if types.is_decimal(of) and of.scale < 0:
         return column.cast(pa.decimal256(of.precision - of.scale, 0))
-    if types.is_decimal32(of) or types.is_decimal64(of):
+    if types.is_decimal(of) and of.bit_width < 128:
         return column.cast(pa.decimal128(of.precision, of.scale))
     if types.is_fixed_size_binary(of):
         return _recoded(column, _bytes_text)
