@@ -121,7 +121,7 @@ class _CheckpointConfig(PreTrainedConfig):
         advice = "".join(f"is it {close}?" for close in cls._close_settings(name)) or "remove it."
         return f"{name}: no such setting of {cls.__name__}; {advice}"
 
-    def validate_vocabulary(self):
+    def validate_vocabulary(self) -> None:
         _check_range(self, {"vocab_size": MAX_VALUES["vocab_size"]})
         special = {self.pad_token_id, self.mask_token_id, self.unk_token_id}
         if len(special) < 3 or min(special) < 0 or max(special) >= self.vocab_size:
@@ -130,7 +130,7 @@ class _CheckpointConfig(PreTrainedConfig):
                 f"{self.unk_token_id}; they must be different ids below vocab_size ({self.vocab_size})."
             )
 
-    def validate_features(self):
+    def validate_features(self) -> None:
         for kind, features, sizes in (
             ("item", self.item_features or [], ("num_values", "max_values")),
             ("user", self.user_features or [], ("num_values",)),

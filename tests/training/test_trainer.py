@@ -305,8 +305,9 @@ def test_resuming_with_other_data_is_refused(fitted, processor, tmp_path):
     for step in (3, 20):
         fitted[0].save_pretrained(tmp_path / f"checkpoint-{step}")
         config.save_pretrained(tmp_path / f"checkpoint-{step}")
-    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"):
-        (tmp_path / "checkpoint-3" / name).write_text("{}")  # checkpoint-20 was cut short
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({}, tmp_path / "checkpoint-3" / name)
+    (tmp_path / "checkpoint-3" / "trainer_state.json").write_text("{}")  # checkpoint-20 was cut short
     write_manifest(str(tmp_path / "checkpoint-3"))
     assert check_save_dir(str(tmp_path), True, fitted[0], config) == str(tmp_path / "checkpoint-3")
     with pytest.raises(DataError, match="with another vocabulary"):
