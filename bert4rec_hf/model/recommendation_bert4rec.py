@@ -112,7 +112,7 @@ class RecommendationMixin:
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
-    ) -> tuple[torch.Tensor, Callable]:
+    ) -> tuple[torch.Tensor | Projection | Mixture, Callable]:
         """The `scores` and the `top_k` of [`rank_items`]."""
         return self.score(input_ids, attention_mask, user_features), dense_top_k
 
@@ -123,7 +123,7 @@ class RecommendationMixin:
         user_features: torch.LongTensor | None = None,
         candidate_ids: torch.LongTensor | None = None,
         exclude_ids: torch.LongTensor | None = None,
-    ):
+    ) -> None:
         """Raises `ValueError` for invalid inputs of [`~RecommendationMixin.recommend`]: a GPU ends the process."""
         _check_ids("input_ids", input_ids, (2,), self.config.vocab_size)
         if not len(input_ids):
@@ -231,7 +231,7 @@ class NextItemMixin(RecommendationMixin):
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
-    ):
+    ) -> tuple[torch.Tensor | Projection | Mixture, Callable]:
         if self.config.vocab_size <= STREAM_FROM:
             return super().prepare_ranking(input_ids, attention_mask, user_features)
         states, *history = self.next_item_states(input_ids, attention_mask, user_features)
