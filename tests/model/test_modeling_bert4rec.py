@@ -402,7 +402,9 @@ def test_dropout_has_its_seed_its_residual_its_gradient_and_an_end():
     assert dropout.train()(states.bfloat16()).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("attention, norm_first", [("eager", False), ("sdpa", True), ("flex_attention", False)])
+@pytest.mark.parametrize(
+    "attention, norm_first", [("eager", False), ("sdpa", True), pytest.param("flex_attention", False, marks=TRACES)]
+)
 @torch.no_grad()
 def test_the_last_layer_at_some_positions_is_the_whole_at_these_positions(processor, inputs, attention, norm_first):
     model = make_model(processor, norm_first=norm_first, initializer_range=0.3).eval()
