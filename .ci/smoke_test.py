@@ -19,9 +19,8 @@ assert os.path.exists(os.path.join(os.path.dirname(bert4rec_hf.__file__), "metri
 assert os.path.exists(os.path.join(os.path.dirname(bert4rec_hf.__file__), "py.typed"))
 (about,) = [dist.metadata for dist in metadata.distributions(path=[sys.argv[1]]) if dist.name == "bert4rec-hf"]
 links = re.findall(r"\]\(([^)]+)\)", about.get_payload())
-assert links and all(link.startswith("https://") for link in links), (
-    links
-)  # PyPI shows the README without its neighbours
+# PyPI shows the README without its neighbours.
+assert links and all(link.startswith("https://") for link in links), links
 command = os.path.join(sys.argv[1], "bin", "bert4rec-hf")
 shown = subprocess.run(
     [sys.executable, command, "--version"], capture_output=True, text=True, check=True, cwd="/"

@@ -6,7 +6,7 @@ import os
 
 import pytest
 import torch
-from helpers import labels_for, make_arguments, make_model
+from helpers import labels_for, make_arguments, make_collator, make_model
 from torch.testing import assert_close
 from transformers import Trainer
 from transformers.utils import is_flash_attn_2_available
@@ -31,8 +31,6 @@ def fit(trainer_class, interactions, tmp_path, **kwargs):
     if trainer_class is Bert4RecTrainer:
         datasets["eval_dataset"] = encode_evaluation(interactions, processor, split)
     else:
-        from helpers import make_collator
-
         datasets["data_collator"] = make_collator(processor)
     trainer = trainer_class(
         make_model(processor, hidden_size=32),

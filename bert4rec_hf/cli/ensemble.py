@@ -263,7 +263,6 @@ def predict_by_members(flags: list[str]):
     )
     check_output_file(args.output_file)
     ensemble, processor, interactions, _ = load_members(models.model_dirs, voting, data_args, split, [args.k], args)
-    check_k([args.k], processor, allow_fewer=args.allow_fewer)
     predict(ensemble, processor, interactions, args)
 
 
