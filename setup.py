@@ -70,6 +70,7 @@ setup(
             "peft>=0.18",
             "polars>=1.20",
             "duckdb>=1.2",
+            "pyversity>=0.2",
         ],
     },
     classifiers=[

@@ -14,6 +14,7 @@ from transformers import TrainingArguments
 
 from bert4rec_hf import (
     Bert4RecConfig,
+    Bert4RecEnsembleForMaskedLM,
     Bert4RecForMaskedLM,
     DataArguments,
     DataCollatorForItemMasking,
@@ -126,3 +127,18 @@ def random_log(seed=0, num_users=40, num_items=30, num_days=120):
     )
     interactions = read_interactions(arguments, pa.table(log), items=pa.table(items))
     return interactions, Split("temporal", "2022-04-01"), log
+
+
+KINDS = {"masked": {}, "causal": {"is_causal": True}, "prior": {"repeat_prior": True}}
+
+
+def model_of(processor, kind):
+    """A model of each kind, with weights large enough for differences to show; "ensemble": of all of them."""
+    if kind == "ensemble":
+        members = [model_of(processor, kind) for kind in KINDS]
+        return Bert4RecEnsembleForMaskedLM.from_members(members, processor, weights=[1, 2, 3])
+    model = make_model(processor, initializer_range=0.3, **KINDS[kind]).eval()
+    torch.nn.init.normal_(model.decoder.bias)
+    if model.repeat_prior is not None:
+        torch.nn.init.normal_(model.repeat_prior.proj.weight, std=0.3)
+    return model

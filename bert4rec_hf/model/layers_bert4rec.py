@@ -312,7 +312,7 @@ class Bert4RecLayer(GradientCheckpointingLayer):
             queries = take_positions(normed, output_positions)
             hidden_states = take_positions(hidden_states, output_positions) if self.norm_first else queries
             if position_embeddings is not None:
-                row_position_embeddings = position_embeddings.flatten(2).expand(len(output_positions), -1, -1)
+                row_position_embeddings = position_embeddings.flatten(2).expand(output_positions.shape[0], -1, -1)
                 query_positions = take_positions(row_position_embeddings, output_positions).unflatten(-1, (-1, 2))
         attn_output, _ = self.attention(
             normed, attention_mask, queries, position_embeddings, query_positions, **kwargs
@@ -379,6 +379,9 @@ def add_history(log_probs: torch.Tensor, item_ids: torch.LongTensor, shares: tor
         log_probs (`torch.Tensor` of shape `(num_states, num_events)`): of each event's item.
         item_ids, shares (`torch.Tensor` of shape `(num_states, num_events)`): the events and their weights.
     """
+    if torch.compiler.is_compiling():  # exported graphs have no data-dependent shapes
+        same_item = item_ids[:, :, None] == item_ids[:, None]
+        return torch.logaddexp(log_probs, safe_log((same_item.to(shares.dtype) @ shares[..., None])[..., 0]))
     # One key per row and item, so that events of an item in different rows are not summed.
     stride = item_ids.max() + 1 if item_ids.numel() else 1
     keys = item_ids + stride * torch.arange(len(item_ids), device=item_ids.device)[:, None]

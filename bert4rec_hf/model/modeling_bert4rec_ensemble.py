@@ -125,6 +125,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
 
     def pieces(self, *states: torch.Tensor, scores_at_once: int = 250_000) -> Iterator[tuple[torch.Tensor, ...]]:
         """The states in chunks of rows, so that a vote needs little memory besides its result."""
+        if torch.compiler.is_compiling():  # an exported graph has one piece, for any number of rows
+            return iter([states])
         return zip(*(part.split(max(1, scores_at_once // self.config.vocab_size)) for part in states))
 
     @torch.no_grad()
@@ -209,7 +211,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         user_features: torch.LongTensor | None = None,
     ) -> torch.Tensor:
         states = self.next_item_states(input_ids, attention_mask, user_features)
-        scores = torch.empty(len(input_ids), self.config.vocab_size, device=input_ids.device)
+        scores = torch.empty(input_ids.shape[0], self.config.vocab_size, device=input_ids.device)
         for (rows,), voted in zip(self.pieces(scores), self.vote(states)):
             rows.copy_(voted)
         return scores
@@ -225,6 +227,34 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
             member.next_item_states(input_ids, attention_mask, self.features_of(member, user_features))
             for member in self.members
         ]
+
+    def feature_values(self, name: str) -> torch.Tensor:
+        members = [member for member in self.members if name in {f["name"] for f in member.config.item_features}]
+        return (members or self.members)[0].feature_values(name)
+
+    def unit_vectors(self, item_ids: torch.LongTensor) -> torch.Tensor:
+        return torch.cat([member.unit_vectors(item_ids) for member in self.members], dim=-1) / len(self.members) ** 0.5
+
+    def item_vectors(self) -> torch.Tensor:
+        """An ensemble has no vectors: raises `ValueError`."""
+        raise ValueError("an ensemble has no vectors: votes have the order of no inner product. Take a member's.")
+
+    def user_vectors(self, *args, **kwargs) -> torch.Tensor:
+        """An ensemble has no vectors: raises `ValueError`."""
+        return self.item_vectors()
+
+    def repeated_probabilities(
+        self, input_ids: torch.LongTensor, item_ids: torch.LongTensor, user_features: torch.LongTensor | None = None
+    ) -> torch.Tensor | None:
+        repeated = [
+            member.repeated_probabilities(input_ids, item_ids, self.features_of(member, user_features))
+            for member in self.members
+        ]
+        if self.config.voting != "probability" or all(part is None for part in repeated):
+            return None
+        weights = self.config.weights or [1.0] * len(self.members)
+        parts = [weight * part for weight, part in zip(weights, repeated) if part is not None]
+        return sum(parts) / sum(weights)
 
     def states_at(
         self,

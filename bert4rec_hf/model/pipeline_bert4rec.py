@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
 
 
+# Instead of candidates: see [`ItemFilter`].
+ALL_ITEMS = -1
+
+
 class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
     """
     Recommends items to users, under the task name `"item-recommendation"`.
@@ -55,13 +59,18 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
         Args:
             inputs (`dict` or `list[dict]`, or a generator of such, as `iter(dataset)` is):
                 For each user `"history"`, raw item ids, oldest first, possibly empty; and, *optional*, `"profile"`,
-                user feature names to values.
+                user feature names to values, `"candidates"` and `"exclude"`, as below but for this user alone.
             k (`int`, *optional*):
                 Length of the lists, less where fewer items can be recommended to a user; 10 by default.
             exclude_seen (`bool`, *optional*, defaults to `False`):
                 Leave out the items of a user's history.
             candidates (`list`, *optional*):
-                Raw ids; recommend nothing else. Those outside the vocabulary are left out.
+                Raw ids; recommend nothing else. Those outside the vocabulary are left out. Where a user has candidates
+                too, what is in both is recommended.
+            exclude (`list`, *optional*):
+                Raw ids not to recommend, besides the user's own. Those outside the vocabulary are ignored.
+            max_per, diversity (*optional*):
+                As for [`~RecommendationMixin.recommend`].
             batch_size (`int`, *optional*, defaults to 1):
                 Users that are ranked at once.
 
@@ -74,21 +83,84 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
         """
         return super().__call__(inputs, **kwargs) if inputs != [] else []
 
-    def _sanitize_parameters(self, k=None, exclude_seen=None, candidates=None):
-        forward = {"k": k, "exclude_seen": exclude_seen}
+    def similar(self, item_id: int | str, k: int = 10) -> list[dict]:
+        """
+        The items most similar to one, as of [`~RecommendationMixin.similar_items`], in the form of `__call__`; `score`
+        is the cosine. At most the number of other items.
+
+        Raises:
+            `ValueError`: for an id outside the vocabulary.
+        """
+        item_ids = self._encode_item(item_id)
+        similar = self.model.similar_items(item_ids, min(k, max(1, self.processor.vocab_size - 4)))
+        return self.postprocess({name: values.cpu() for name, values in similar.items()})
+
+    def explain(self, user: dict, item_id: int | str) -> dict:
+        """
+        Why an item is recommended to a user: how much each event of the history raises its log-probability.
+
+        Args:
+            user (`dict`): as for `__call__`.
+            item_id: raw id of any item.
+
+        Returns:
+            `dict`: `"item_id"`, `"title"`, `"score"`, the log-probability, `"repeat_share"`, the share of its
+            probability that comes from its being in the history, or `None` for a model without a repeat prior, and
+            `"because"`: `{"item_id", "title", "raised"}` of each event of the history in the vocabulary, the one that
+            raises the score most first.
+
+        Raises:
+            `ValueError`: for an invalid user or an id outside the vocabulary.
+        """
+        item_ids = self._encode_item(item_id)
+        inputs = self.ensure_tensor_on_device(**self.preprocess(user))
+        inputs = {name: inputs[name] for name in ("input_ids", "attention_mask", "user_features") if name in inputs}
+        explained = self.model.explain(item_ids=item_ids, **inputs)
+        history = inputs["input_ids"][0]
+        order = explained.raised[0].argsort(descending=True, stable=True)
+        order = order[history[order] != self.processor.pad_token_id]
+        columns = (self.processor.decode(history[order]), self.processor.titles(history[order]))
+        raised = explained.raised[0][order].tolist()
+        return {
+            "item_id": self.processor.decode(item_ids)[0],
+            "title": self.processor.titles(item_ids)[0],
+            "score": explained.scores[0].item(),
+            "repeat_share": None if explained.repeat_share is None else explained.repeat_share[0].item(),
+            "because": [dict(zip(("item_id", "title", "raised"), event)) for event in zip(*columns, raised)],
+        }
+
+    def _encode_item(self, item_id) -> torch.LongTensor:
+        return torch.tensor(self.processor.encode_items([item_id], unknown_items="error"), device=self.device)
+
+    def _sanitize_parameters(self, candidates=None, exclude=None, **kwargs):
+        unknown = set(kwargs) - {"k", "exclude_seen", "max_per", "diversity"}
+        if unknown:
+            raise TypeError(f"the pipeline has no argument {min(unknown)!r}.")
+        forward = {name: value for name, value in kwargs.items() if value is not None}
         if candidates is not None:
-            forward["candidate_ids"] = torch.tensor(self._encode_candidates(candidates), device=self.device)
-        return {}, {name: value for name, value in forward.items() if value is not None}, {}
+            candidates = self._encode_ids("candidates", candidates)
+            forward["candidate_ids"] = torch.tensor(candidates, device=self.device)
+        if exclude is not None:
+            exclude = self._encode_ids("exclude", exclude)
+            forward["exclude_ids"] = torch.tensor(exclude, dtype=torch.long, device=self.device)
+        return {} if candidates is None else {"candidate_ids": {*candidates}}, forward, {}
 
-    def _encode_candidates(self, candidates) -> list[int]:
-        known = sorted({*self.processor.encode_items(list(candidates), unknown_items="skip")})
-        if not known:
+    def _encode_ids(self, name: str, item_ids, among: set | None = None) -> list[int]:
+        """The token ids of a filter, without those outside the vocabulary or not `among` others."""
+        if isinstance(item_ids, (str, bytes, dict)):
+            raise ValueError(f"{name} is a list of item ids, not {item_ids!r:.200}.")
+        known = {*self.processor.encode_items(list(item_ids), unknown_items="skip")}
+        if name == "candidates" and not known:
             raise ValueError("none of the candidates is in the vocabulary.")
-        return known
+        return sorted(known if among is None else known & among)
 
-    def preprocess(self, user: dict) -> dict:
-        if not isinstance(user, dict) or "history" not in user or set(user) - {"history", "profile"}:
-            raise ValueError(f"a user is {{'history': [...], 'profile': {{...}}}}, not {user!r}.")
+    def preprocess(self, user: dict, candidate_ids: set | None = None) -> dict:
+        names = {"history", "profile", "candidates", "exclude"}
+        if not isinstance(user, dict) or "history" not in user or set(user) - names:
+            raise ValueError(
+                "a user is {'history': [...], 'profile': {...}}, perhaps with 'candidates' and 'exclude', not "
+                f"{user!r:.200}."
+            )
         if not isinstance(user["history"], (list, tuple, np.ndarray)):
             raise ValueError(f"a history is a list of item ids, not {user['history']!r}.")
         if not isinstance(user.get("profile"), (dict, type(None))):
@@ -97,11 +169,29 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
         if not inputs["input_ids"].shape[1]:  # Pipeline's batching needs at least one column
             for name in ("input_ids", "attention_mask"):
                 inputs[name] = torch.full((1, 1), self.processor.pad_token_id)
+        # Every user has a row of each filter, so that users of a batch never share one; batching pads it with PAD.
+        candidates, excluded = [ALL_ITEMS], []
+        if user.get("candidates") is not None:
+            candidates = self._encode_ids("candidates", user["candidates"], candidate_ids)
+        if user.get("exclude") is not None:
+            excluded = self._encode_ids("exclude", user["exclude"])
+        for name, ids in (("candidate_ids", candidates), ("exclude_ids", excluded)):
+            inputs[name] = torch.tensor([ids or [self.processor.pad_token_id]])
         return inputs
 
-    def _forward(self, inputs, k=10, exclude_seen=False, candidate_ids=None):
+    def _forward(self, inputs, candidate_ids=None, exclude_ids=None, **kwargs):
+        own = inputs.pop("candidate_ids")
+        has_none = (own == ALL_ITEMS).any(1, keepdim=True)
+        if has_none.all():
+            own = candidate_ids
+        elif candidate_ids is not None:  # those of all users are allowed to the users without candidates
+            others = candidate_ids.expand(len(own), -1).masked_fill(~has_none, self.processor.pad_token_id)
+            own = torch.cat([own.clamp(min=0), others], dim=1)
+        excluded = inputs.pop("exclude_ids")
+        if exclude_ids is not None:
+            excluded = torch.cat([excluded, exclude_ids.expand(len(excluded), -1)], dim=1)
         return self.model.recommend(
-            **inputs, k=k, exclude_seen=exclude_seen, candidate_ids=candidate_ids, allow_fewer=True
+            **inputs, candidate_ids=own, exclude_ids=excluded if excluded.any() else None, allow_fewer=True, **kwargs
         )
 
     def postprocess(self, recommended: dict) -> list[dict]:

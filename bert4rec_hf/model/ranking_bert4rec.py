@@ -1,7 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Top-k ranking with item filters, over dense or streamed scores, for catalogues of any size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +12,10 @@ from transformers.modeling_outputs import ModelOutput
 from .layers_bert4rec import add_history
 
 
+# Lists with limits or diversity are chosen among this many times as many items.
+POOL = 10
+
+
 @dataclass
 class Bert4RecRecommendationOutput(ModelOutput):
     """
@@ -19,7 +23,7 @@ class Bert4RecRecommendationOutput(ModelOutput):
 
     Args:
         item_ids (`torch.LongTensor` of shape `(batch_size, k)`):
-            Token ids of the recommended items, best first.
+            Token ids of the recommended items, best first (with `diversity` in the order of their choice).
         scores (`torch.FloatTensor` of shape `(batch_size, k)`):
             Their log-probabilities among all recommendable items.
     """
@@ -113,12 +117,112 @@ def as_lists(
     return Bert4RecRecommendationOutput(item_ids=item_ids.masked_fill(is_empty, 0), scores=values)
 
 
+def rerank_items(
+    rank: Callable[..., Bert4RecRecommendationOutput],
+    k: int,
+    num_items: int,
+    limits: Sequence[tuple[torch.Tensor, int]] = (),
+    reorder: Callable | None = None,
+    allow_fewer: bool = False,
+) -> Bert4RecRecommendationOutput:
+    """
+    Lists of `k` items chosen from longer ones, which are extended where they do not hold enough items.
+
+    Args:
+        rank (`Callable`): [`rank_items`] of the scores, with `k` and `allow_fewer` left.
+        num_items (`int`): length of the longest list.
+        limits (`Sequence[tuple[torch.Tensor, int]]`, *optional*):
+            For each limited feature the value ids of all items, `(vocab_size, max_values)`, 0 where there is none, and
+            the number of items in a list that may share a value.
+        reorder (`Callable`, *optional*):
+            From lists `item_ids` and `scores` and the number of items needed to the order in which to choose: places
+            `(batch_size, at least that number)`.
+
+    Raises:
+        `ValueError`: if a list cannot hold `k` items, unless `allow_fewer`.
+    """
+    length = max(k, POOL * k)
+    while True:
+        length = min(length, num_items)
+        item_ids, scores = rank(k=length, allow_fewer=True).to_tuple()
+        if reorder is not None:
+            places = reorder(item_ids, scores, length if limits else min(k, length))
+            item_ids, scores = item_ids.gather(1, places), scores.gather(1, places)
+        places = _within_limits(item_ids, scores, limits, k) if limits else None
+        if places is not None:
+            is_short = places < 0
+            item_ids, scores = item_ids.gather(1, places.clamp(min=0)), scores.gather(1, places.clamp(min=0))
+            scores = scores.masked_fill(is_short, -torch.inf)
+        if length == num_items or not scores[:, :k].isneginf().any():
+            return as_lists(scores[:, :k], item_ids[:, :k], k, allow_fewer)
+        length *= POOL
+
+
+def _within_limits(
+    item_ids: torch.LongTensor, scores: torch.Tensor, limits: Sequence[tuple[torch.Tensor, int]], k: int
+) -> torch.LongTensor:
+    """The first `k` places of each list that are within the limits, `(batch_size, k)`; -1 where there is none."""
+    rows = torch.arange(len(item_ids), device=item_ids.device)
+    values = [table[item_ids].long() for table, _ in limits]
+    blocked = scores.isneginf()
+    chosen = torch.full((len(item_ids), k), -1, device=item_ids.device)
+    for number in range(k):
+        place = (~blocked).long().argmax(1)  # the first
+        is_there = ~blocked[rows, place]
+        chosen[:, number] = torch.where(is_there, place, -1)
+        blocked[rows, place] = True
+        for of_items, (_, limit) in zip(values, limits):
+            own = of_items[rows, place]
+            before = of_items.gather(1, chosen[:, : number + 1, None].clamp(min=0).expand(-1, -1, of_items.shape[2]))
+            shared = (before[..., None] == own[:, None, None]).any(2) & (chosen[:, : number + 1] >= 0)[..., None]
+            used_up = torch.where((own > 0) & (shared.sum(1) >= limit), own, -1)
+            blocked |= (of_items[..., None] == used_up[:, None, None]).flatten(2).any(2)
+    return chosen
+
+
+def diversify(
+    item_ids: torch.LongTensor, scores: torch.Tensor, k: int, vectors: Callable, diversity: float
+) -> torch.LongTensor:
+    """
+    Maximal marginal relevance (https://doi.org/10.1145/290941.291025), by pyversity: each item of a list is the best
+    by `(1 - diversity) * relevance - diversity * similarity`, where the relevance is the item's probability over that
+    of the best item, and the similarity is the largest cosine, 0 if negative, between its vector and those of the
+    items before it.
+
+    Args:
+        item_ids, scores (both `(batch_size, length)`): lists as of [`rank_items`].
+        k (`int`): number of items to choose.
+        vectors (`Callable`): token ids of any shape to vectors `(*shape, size)`.
+        diversity (`float`): from 0 to 1.
+
+    Returns:
+        `torch.LongTensor` of shape `(batch_size, k)`: places in the lists.
+
+    Raises:
+        `ImportError`: if pyversity is not installed.
+    """
+    try:
+        from pyversity import mmr
+    except ImportError:
+        raise ImportError("diversity needs pyversity: pip install pyversity.") from None
+    places = torch.arange(k).expand(len(item_ids), -1).clone()
+    relevance = (scores - scores.amax(1, keepdim=True)).exp().double().cpu().numpy()
+    lengths = scores.isneginf().logical_not().sum(1).tolist()
+    for row, (ids, length) in enumerate(zip(item_ids, lengths)):
+        if length:
+            embeddings = vectors(ids[:length]).float().cpu().numpy()
+            best = mmr(embeddings, relevance[row, :length], min(k, length), diversity=diversity).indices
+            places[row, : len(best)] = torch.from_numpy(best)
+    return places.to(item_ids.device)
+
+
 class ItemFilter:
     """
     The items allowed in each row's list: `candidate_ids`, or all, without `excluded_ids`.
 
     Args:
-        excluded_ids, candidate_ids (`torch.LongTensor` of shape `(batch_size, num_ids)`, *optional*): token ids.
+        excluded_ids, candidate_ids (`torch.LongTensor` of shape `(batch_size, num_ids)`, *optional*): token ids; a
+            row of candidates with -1 allows all items.
         chunks (`range`, *optional*): start of each chunk of the catalogue, for masking in chunks.
     """
 
@@ -128,14 +232,19 @@ class ItemFilter:
         candidate_ids: torch.LongTensor | None,
         chunks: range | None = None,
     ):
+        self.allows_all = None
+        if candidate_ids is not None:
+            self.allows_all = (candidate_ids < 0).any(1, keepdim=True)
+            candidate_ids = candidate_ids.clamp(min=0)
         self.excluded_ids, self.candidate_ids = excluded_ids, candidate_ids
         if chunks is not None:
-            self.excluded, self.candidates = _places(excluded_ids, chunks), _places(candidate_ids, chunks)
+            self.excluded, self.candidates = _places(excluded_ids, chunks), _places(self.candidate_ids, chunks)
 
     def mask(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores `(batch_size, vocab_size)` with `-inf` for what is filtered out."""
         if self.candidate_ids is not None:
             allowed = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, self.candidate_ids, True)
+            allowed |= self.allows_all
             scores = scores.masked_fill(~allowed, -torch.inf)
         return scores if self.excluded_ids is None else scores.scatter(1, self.excluded_ids, -torch.inf)
 
@@ -143,7 +252,8 @@ class ItemFilter:
         """The same for the items of a chunk, `(batch_size, chunk_size)`, in place where possible."""
         if self.candidates is not None:
             places = self.candidates[chunk]
-            scores = torch.full_like(scores, -torch.inf).index_put_(places, scores[places])
+            allowed = torch.full_like(scores, -torch.inf).index_put_(places, scores[places])
+            scores = torch.where(self.allows_all, scores, allowed)
         if self.excluded is not None:
             scores[self.excluded[chunk]] = -torch.inf
         return scores
@@ -154,7 +264,7 @@ class ItemFilter:
         if self.excluded_ids is not None:
             forbidden |= _contains(self.excluded_ids, item_ids)
         if self.candidate_ids is not None:
-            forbidden |= ~_contains(self.candidate_ids, item_ids)
+            forbidden |= ~_contains(self.candidate_ids, item_ids) & ~self.allows_all
         return forbidden
 
 

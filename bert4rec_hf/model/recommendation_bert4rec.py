@@ -2,10 +2,13 @@
 """Scoring and recommending from histories, shared by single models and ensembles."""
 
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import dataclass
+from functools import partial, wraps
 from typing import TypeVar
 
 import torch
+from torch import nn
+from transformers.modeling_outputs import ModelOutput
 
 from .layers_bert4rec import is_item, positions_from_the_newest
 from .ranking_bert4rec import (
@@ -13,7 +16,9 @@ from .ranking_bert4rec import (
     Mixture,
     Projection,
     dense_top_k,
+    diversify,
     rank_items,
+    rerank_items,
     stream_mixture_top_k,
     stream_top_k,
 )
@@ -38,6 +43,25 @@ def gather_parameters(method: Method) -> Method:
         return method(self, *args, **kwargs)
 
     return wrapper
+
+
+@dataclass
+class Bert4RecExplanationOutput(ModelOutput):
+    """
+    What [`~RecommendationMixin.explain`] returns.
+
+    Args:
+        scores (`torch.FloatTensor` of shape `(num_items,)`):
+            The items' log-probabilities after the whole history.
+        raised (`torch.FloatTensor` of shape `(num_items, sequence_length)`):
+            How much each event raises them; negative where it lowers them, 0 at padding.
+        repeat_share (`torch.FloatTensor` of shape `(num_items,)`, *optional*):
+            The share of an item's probability that comes from its being in the history: with a repeat prior only.
+    """
+
+    scores: torch.FloatTensor = None
+    raised: torch.FloatTensor = None
+    repeat_share: torch.FloatTensor | None = None
 
 
 class RecommendationMixin:
@@ -79,6 +103,8 @@ class RecommendationMixin:
         candidate_ids: torch.LongTensor | None = None,
         exclude_ids: torch.LongTensor | None = None,
         allow_fewer: bool = False,
+        max_per: dict[str, int] | None = None,
+        diversity: float = 0.0,
     ) -> Bert4RecRecommendationOutput:
         """
         Recommends the `k` best next items of each history. Items of the history are allowed unless `exclude_seen`.
@@ -91,21 +117,135 @@ class RecommendationMixin:
             exclude_seen (`bool`, *optional*, defaults to `False`):
                 Leave out every item of the whole history.
             candidate_ids (`torch.LongTensor` of shape `(num_ids,)` or `(batch_size, num_ids)`, *optional*):
-                Recommend among these items only. PAD is ignored.
+                Recommend among these items only. PAD is ignored; a row with -1 allows all items.
             exclude_ids (`torch.LongTensor` of shape `(num_ids,)` or `(batch_size, num_ids)`, *optional*):
                 Leave out these items. PAD is ignored.
             allow_fewer (`bool`, *optional*, defaults to `False`):
                 Where fewer than `k` items can be recommended, pad the list with PAD, of score `-inf`.
+            max_per (`dict[str, int]`, *optional*):
+                For an item feature of the model, the number of items in a list that may share a value, as in
+                `{"genre_mid": 3}`. The best items within the limits are recommended.
+            diversity (`float`, *optional*, defaults to 0.0):
+                From 0, the best items, to 1, the most different ones, by maximal marginal relevance among the `10 * k`
+                best; see [`diversify`](ranking_bert4rec.py). Needs pyversity.
 
         Raises:
-            `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended, or for ids that the
-            model does not have.
+            `ValueError`: if `k` is below 1 or beyond the number of items that can be recommended, or for ids or
+            features that the model does not have.
             `FloatingPointError`: if a score is NaN, as after a training that diverged.
         """
         self.check_inputs(input_ids, attention_mask, user_features, candidate_ids, exclude_ids)
+        limits = [(self.feature_values(name), _check_limit(name, limit)) for name, limit in (max_per or {}).items()]
+        if not 0 <= diversity <= 1:
+            raise ValueError(f"diversity is {diversity}; it must be from 0 to 1.")
         seen_ids = self.seen_items(input_ids, attention_mask)
         scores, top_k = self.prepare_ranking(input_ids, attention_mask, user_features)
-        return rank_items(scores, seen_ids, k, exclude_seen, candidate_ids, exclude_ids, allow_fewer, top_k)
+        filters = {"exclude_seen": exclude_seen, "candidate_ids": candidate_ids, "exclude_ids": exclude_ids}
+        rank = partial(rank_items, scores, seen_ids, **filters, top_k=top_k)
+        if not limits and not diversity:
+            return rank(k=k, allow_fewer=allow_fewer)
+        reorder = partial(diversify, vectors=self.unit_vectors, diversity=diversity) if diversity else None
+        return rerank_items(rank, k, self.config.vocab_size, limits, reorder, allow_fewer)
+
+    def feature_values(self, name: str) -> torch.Tensor:
+        """
+        The value ids of all items of an item feature, `(vocab_size, max_values)`, 0 where there is none.
+
+        Raises:
+            `ValueError`: if the model does not have the feature.
+        """
+        raise NotImplementedError
+
+    def unit_vectors(self, item_ids: torch.LongTensor) -> torch.Tensor:
+        """Vectors of length 1 of items, `(*item_ids.shape, size)`: their inner product is the items' similarity."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    @gather_parameters
+    def similar_items(
+        self, item_ids: torch.LongTensor, k: int = 10, chunk_size: int = 2**16
+    ) -> Bert4RecRecommendationOutput:
+        """
+        The `k` items most similar to each of some items, by the cosine of their rows of the output layer; the item
+        itself is left out. For an ensemble it is the mean over the members.
+
+        Args:
+            item_ids (`torch.LongTensor` of shape `(batch_size,)`): token ids of items.
+
+        Returns:
+            [`Bert4RecRecommendationOutput`] with `item_ids` and `scores`, the cosines, both `(batch_size, k)`.
+
+        Raises:
+            `ValueError`: for ids that are not items, or for `k` below 1 or beyond the number of other items.
+        """
+        _check_ids("item_ids", item_ids, (1,), self.config.vocab_size)
+        if not is_item(self.config, item_ids).all():
+            raise ValueError("item_ids holds PAD, MASK or UNK, which are like no item.")
+        if not 1 <= k <= self.config.vocab_size - 4:
+            raise ValueError(
+                f"k is {k}; it must be from 1 to {self.config.vocab_size - 4}, the number of other items."
+            )
+        item_ids = item_ids.long()
+        queries, similar, values = self.unit_vectors(item_ids), None, None
+        for start in range(0, self.config.vocab_size, chunk_size):
+            others = torch.arange(start, min(start + chunk_size, self.config.vocab_size), device=item_ids.device)
+            cosines = (queries @ self.unit_vectors(others).T).float()
+            cosines = cosines.masked_fill(~is_item(self.config, others) | (others == item_ids[:, None]), -torch.inf)
+            others = others.expand(len(item_ids), -1)
+            if similar is not None:
+                others, cosines = torch.cat([similar, others], 1), torch.cat([values, cosines], 1)
+            values, places = cosines.topk(min(k, cosines.shape[1]))
+            similar = others.gather(1, places)
+        return Bert4RecRecommendationOutput(item_ids=similar, scores=values)
+
+    @torch.no_grad()
+    @gather_parameters
+    def explain(
+        self,
+        input_ids: torch.LongTensor,
+        item_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+        batch_size: int = 64,
+    ) -> "Bert4RecExplanationOutput":
+        """
+        How much each event of one user's history raises the log-probability of items: their score after the whole
+        history, less that without the event. An event that was had again is judged event by event.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(1, sequence_length)`): the history, as for `recommend`.
+            item_ids (`torch.LongTensor` of shape `(num_items,)`): token ids of the items to explain.
+            batch_size (`int`, *optional*, defaults to 64): events that are left out at once.
+
+        Raises:
+            `ValueError`: for more than one user, or for ids that are not items.
+        """
+        self.check_inputs(input_ids, attention_mask, user_features)
+        _check_ids("item_ids", item_ids, (1,), self.config.vocab_size)
+        if len(input_ids) != 1 or not is_item(self.config, item_ids).all():
+            raise ValueError("explain takes the history of one user, and items: not PAD, MASK or UNK.")
+        history = self.seen_items(input_ids, attention_mask)
+        places = history[0].nonzero()[:, 0]
+        # One row with the whole history, and one without each event.
+        rows = history.expand(len(places) + 1, -1).clone()
+        rows[torch.arange(1, len(rows), device=places.device), places] = self.config.pad_token_id
+        batch_size = max(1, min(batch_size, 2**24 // self.config.vocab_size))  # 64 MB of scores
+        scores = [
+            self.score(part, None, None if user_features is None else user_features.expand(len(part), -1))[:, item_ids]
+            for part in rows.split(batch_size)
+        ]
+        scores = torch.cat(scores)
+        raised = scores.new_zeros(len(item_ids), history.shape[1])
+        raised[:, places] = (scores[:1] - scores[1:]).T
+        repeated = self.repeated_probabilities(history, item_ids, user_features)
+        repeat_share = None if repeated is None else repeated / scores[0].exp()
+        return Bert4RecExplanationOutput(scores=scores[0], raised=raised, repeat_share=repeat_share)
+
+    def repeated_probabilities(
+        self, input_ids: torch.LongTensor, item_ids: torch.LongTensor, user_features: torch.LongTensor | None = None
+    ) -> torch.Tensor | None:
+        """The part of the probabilities of items `(num_items,)` that a repeat prior gives them; `None` without one."""
+        raise NotImplementedError
 
     def prepare_ranking(
         self,
@@ -134,7 +274,7 @@ class RecommendationMixin:
             )
         for name, ids in (("candidate_ids", candidate_ids), ("exclude_ids", exclude_ids)):
             if ids is not None:
-                _check_ids(name, ids, (1, 2), self.config.vocab_size)
+                _check_ids(name, ids, (1, 2), self.config.vocab_size, -1 if name == "candidate_ids" else 0)
                 if ids.ndim == 2 and len(ids) != len(input_ids):
                     raise ValueError(f"{name} has {len(ids)} rows, input_ids {len(input_ids)}.")
         if user_features is not None:
@@ -212,19 +352,82 @@ class NextItemMixin(RecommendationMixin):
         """
         if attention_mask is None:
             attention_mask = input_ids != self.config.pad_token_id
-        width = min(input_ids.shape[1] + 1, self.config.max_position_embeddings)
+        # Traced with symbolic sizes for export: no len() and no min() of them.
+        width = torch.sym_min(input_ids.shape[1] + 1, self.config.max_position_embeddings)
+        last = torch.arange(width, device=input_ids.device)[-1].expand(input_ids.shape[0], 1)
         if self.config.is_causal:
-            newest = last = attention_mask.long().sum(1, keepdim=True).clamp(max=width - 1)
+            newest = last = torch.minimum(attention_mask.long().sum(1, keepdim=True), last)
         else:
-            last = input_ids.new_full((len(input_ids), 1), width - 1)
             newest = last - 1
         columns = newest - positions_from_the_newest(attention_mask)
-        # Padding and items that are too old go to an extra column, which is cut off.
-        columns = torch.where(attention_mask.bool() & (columns >= 0), columns, width)
-        masked = input_ids.new_full((len(input_ids), width + 1), self.config.pad_token_id)
-        masked[:, 0 if self.config.is_causal else width - 1] = self.config.mask_token_id
-        masked = masked.scatter(1, columns, input_ids)[:, :width]
+        # Padding and items that are too old go to an extra first column, which is cut off.
+        columns = torch.where(attention_mask.bool() & (columns >= 0), columns + 1, 0)
+        masked = input_ids.new_full((input_ids.shape[0], width + 1), self.config.pad_token_id)
+        masked[:, 1 if self.config.is_causal else -1] = self.config.mask_token_id
+        masked = masked.scatter(1, columns, input_ids)[:, 1:]
         return masked, (masked != self.config.pad_token_id).long(), last
+
+    def feature_values(self, name: str) -> torch.Tensor:
+        names = [feature["name"] for feature in self.config.item_features]
+        if name not in names:
+            raise ValueError(f"the model has no item feature {name!r}; it has {', '.join(names) or 'none'}.")
+        embeddings = self.get_input_embeddings()
+        return embeddings.item_features.split(embeddings.max_values, dim=1)[names.index(name)]
+
+    def unit_vectors(self, item_ids: torch.LongTensor) -> torch.Tensor:
+        return nn.functional.normalize(self.output_layer()[0][item_ids], dim=-1)
+
+    @torch.no_grad()
+    @gather_parameters
+    def item_vectors(self) -> torch.Tensor:
+        """
+        Vectors of all items, `(vocab_size, hidden_size + 1)`, for a nearest-neighbour index: their inner product with
+        [`~NextItemMixin.user_vectors`] orders items as `recommend` does. They are the output layer's weight and bias;
+        the bias of PAD, MASK and UNK is `-inf`: leave their rows, the first three, out of an index.
+
+        Raises:
+            `ValueError`: for a model with a repeat prior.
+        """
+        self._check_vectors()
+        weight, bias = self.output_layer()
+        bias = bias.index_fill(0, torch.tensor(self.special_ids, device=bias.device), -torch.inf)
+        return torch.cat([weight, bias[:, None]], dim=1)
+
+    @torch.no_grad()
+    @gather_parameters
+    def user_vectors(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+    ) -> torch.Tensor:
+        """
+        A vector of each history, `(batch_size, hidden_size + 1)`; see [`~NextItemMixin.item_vectors`]. The arguments
+        are those of `score`.
+
+        Raises:
+            `ValueError`: for a model with a repeat prior, or invalid ids.
+        """
+        self._check_vectors()
+        self.check_inputs(input_ids, attention_mask, user_features)
+        states = self.head(self.next_item_states(input_ids, attention_mask, user_features)[0])
+        return nn.functional.pad(states, (0, 1), value=1.0)
+
+    def _check_vectors(self):
+        if self.repeat_prior is not None:
+            raise ValueError(
+                "a model with a repeat prior has no vectors: what a user had before is raised for this user alone, "
+                "which no inner product does. Train one with --repeat_prior false."
+            )
+
+    def repeated_probabilities(
+        self, input_ids: torch.LongTensor, item_ids: torch.LongTensor, user_features: torch.LongTensor | None = None
+    ) -> torch.Tensor | None:
+        if self.repeat_prior is None:
+            return None
+        states, history_ids, ages = self.next_item_states(input_ids, None, user_features)
+        _, shares = self.repeat_prior(states, ages)
+        return (shares.T * (history_ids.T == item_ids)).sum(0)
 
     def prepare_ranking(
         self,
@@ -242,11 +445,17 @@ class NextItemMixin(RecommendationMixin):
         return Mixture(scores, *self.repeat_prior(states, ages), history_ids, ages), stream_mixture_top_k
 
 
-def _check_ids(name: str, ids: torch.Tensor, dimensions: tuple[int, ...], end: int | None = None):
-    """Raises `ValueError` unless `ids` is an integer tensor of ids below `end`."""
+def _check_limit(name: str, limit: int) -> int:
+    if not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"max_per of {name} is {limit!r}; it must be an integer, at least 1.")
+    return limit
+
+
+def _check_ids(name: str, ids: torch.Tensor, dimensions: tuple[int, ...], end: int | None = None, start: int = 0):
+    """Raises `ValueError` unless `ids` is an integer tensor of ids from `start` and below `end`."""
     if not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int64, torch.int32) or ids.ndim not in dimensions:
         found = f"{ids.ndim}-d {ids.dtype}" if isinstance(ids, torch.Tensor) else type(ids).__name__
         shapes = " or ".join(f"{number}-d" for number in dimensions)
         raise ValueError(f"{name} must be a {shapes} tensor of integers, not {found}.")
-    if end is not None and (outside := (ids < 0) | (ids >= end)).any():
+    if end is not None and (outside := (ids < start) | (ids >= end)).any():
         raise ValueError(f"{name} has the id {int(ids[outside][0])}; the model's are from 0 to {end - 1}.")

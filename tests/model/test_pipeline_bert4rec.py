@@ -70,6 +70,55 @@ def test_candidates_alone_are_ranked_in_the_order_of_all(pipe):
     assert pipe(USERS[0], candidates=["i9", "new"], k=1)[0]["item_id"] == "i9"
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize("shared", [{}, {"exclude": ["i0", "i9"]}, {"candidates": [f"i{n}" for n in range(30)]}])
+def test_two_requests_never_share_a_filter(pipe, batch_size, shared):
+    filters = [{}, {"candidates": ["i7", "i20", "i40", "new"]}, {"exclude": ["i3", "new"]}, {"exclude": []}]
+    filters += [{"candidates": ("i1", "i2"), "exclude": ["i1"]}]
+    lists = pipe([user | own for user, own in zip(USERS, filters)], k=50, batch_size=batch_size, **shared)
+    for user, own, items in zip(USERS, filters, lists, strict=True):
+        allowed = [item["item_id"] for item in pipe(user, k=50)]
+        for wishes in (shared, own):
+            allowed = [item for item in allowed if item in wishes.get("candidates", allowed)]
+            allowed = [item for item in allowed if item not in wishes.get("exclude", [])]
+        assert [item["item_id"] for item in items] == allowed
+
+
+def test_lists_may_be_limited_and_diverse(pipe):
+    items = pipe(USERS[0], k=6, max_per={"genre": 3})
+    assert sorted(int(item["item_id"][1:]) % 2 for item in items) == [0, 0, 0, 1, 1, 1]
+    best, diverse = pipe(USERS[0], k=5), pipe(USERS[0], k=5, diversity=0.9)
+    assert best != diverse and best[0] == diverse[0] and [item["rank"] for item in diverse] == [1, 2, 3, 4, 5]
+
+
+def test_items_that_are_similar(pipe):
+    similar, token_id = pipe.similar("i4", k=3), pipe.processor.encode_items(["i4"])
+    expected = pipe.model.similar_items(torch.tensor(token_id), 3)
+    assert [item["item_id"] for item in similar] == pipe.processor.decode(expected.item_ids[0])
+    assert [item["score"] for item in similar] == expected.scores[0].tolist()
+    assert len(pipe.similar("i4", k=1000)) == 49
+    with pytest.raises(ValueError, match="item 'new' is not in the vocabulary"):
+        pipe.similar("new")
+
+
+def test_why_an_item_is_recommended(pipe):
+    user = {"history": ["i1", "new", "i2", "i1"], "profile": {"sex": "F"}}
+    why = pipe.explain(user, "i30")
+    assert [event["item_id"] for event in why["because"]] in (
+        ["i1", "i1", "i2"],
+        ["i1", "i2", "i1"],
+        ["i2", "i1", "i1"],
+    )
+    raised = [event["raised"] for event in why["because"]]
+    assert raised == sorted(raised, reverse=True) and why["repeat_share"] is None and why["title"] == "제목 30"
+    score = {item["item_id"]: item["score"] for item in pipe(user, k=50)}["i30"]
+    without = {item["item_id"]: item["score"] for item in pipe(user | {"history": ["i1", "i1"]}, k=50)}["i30"]
+    of_i2 = next(event["raised"] for event in why["because"] if event["item_id"] == "i2")
+    assert_close(torch.tensor([why["score"], of_i2]), torch.tensor([score, score - without]), atol=1e-5, rtol=1e-5)
+    assert json.loads(json.dumps(why)) == why
+    assert pipe.explain({"history": []}, "i30")["because"] == []
+
+
 @pytest.mark.parametrize("k", [{}, {"k": 60}])
 def test_a_list_is_short_where_nothing_is_left_to_recommend(pipe, k):
     lists = pipe(USERS, candidates=["i0", "i1", "i40"], exclude_seen=True, batch_size=2, **k)
@@ -109,6 +158,10 @@ def test_no_users_no_lists(pipe, num_none):
         ({"history": [["i1"]]}, {}, "a history is a list of item ids"),
         ({"history": ["i1"], "profile": ["F"]}, {}, "a profile is a dict"),
         ({"history": []}, {"candidates": ["new"]}, "none of the candidates"),
+        ({"history": [], "candidates": ["new"]}, {}, "none of the candidates"),
+        ({"history": [], "candidates": "i1"}, {}, "candidates is a list of item ids, not 'i1'"),
+        ({"history": [], "exclude": {"i1": 1}}, {}, "exclude is a list of item ids"),
+        ({"history": []}, {"max_per": {"colour": 2}}, "no item feature 'colour'"),
     ],
 )
 def test_what_cannot_be_recommended_from_is_refused(pipe, user, kwargs, words):
