@@ -57,6 +57,14 @@ setup(
     ],
     extras_require={
         "plots": ["matplotlib>=3.10"],
+        "export": [
+            "transformers[torch]>=5.24",  # the first with transformers.exporters
+            "onnx>=1.21",
+            "onnxscript>=0.7",
+            "onnxruntime>=1.21",
+            "openvino>=2026.1",
+        ],
+        "demo": ["gradio>=6.20", "pyversity>=0.2"],
         "test": [
             "matplotlib>=3.10",
             "pytest>=9",

@@ -33,6 +33,9 @@ if TYPE_CHECKING:  # imported at first use: a service that only recommends needs
     from .hub.growth import add_items
     from .hub.load import load_checkpoint, load_ensemble, load_processor
     from .hub.push import push_checkpoint, push_metric
+    from .serving.export import ExportedModel, export_model
+    from .serving.live import LivePipeline
+    from .serving.vectors import item_vectors, user_vectors
     from .training.callbacks import EMACallback, StopOnSignalCallback
     from .training.distillation import Teacher
     from .training.trainer import Bert4RecTrainer
@@ -74,6 +77,11 @@ __all__ = [
     "push_metric",
     "write_model_card",
     "add_items",
+    "export_model",
+    "ExportedModel",
+    "LivePipeline",
+    "item_vectors",
+    "user_vectors",
     "Bert4RecTrainer",
     "Bert4RecTrainingArguments",
     "EMACallback",

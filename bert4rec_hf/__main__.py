@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": "write the items recommended to each user",
     "ensemble": "train several models that vote, evaluate them, or predict with them",
     "analyze": "statistics of a log, before training on it",
+    "export": "export a checkpoint to ONNX or OpenVINO, or its vectors to Parquet",
     "push": "push a checkpoint, or the ranking metric, to the Hub",
     "nightly": "train the live model of a Hub repository further, test it, and push it if it is not worse",
 }

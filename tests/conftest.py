@@ -7,6 +7,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+from helpers import make_processor
 
 from bert4rec_hf import (
     Bert4RecConfig,
@@ -40,22 +41,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def processor() -> Bert4RecProcessor:
-    """Fifty items, "i0" to "i49", with a genre and up to three keywords; users with a sex and an age."""
-    return Bert4RecProcessor(
-        {
-            "item_ids": [f"i{n}" for n in range(50)],
-            "titles": [f"제목 {n}" for n in range(50)],
-            "item_features": [
-                {"name": "genre", "max_values": 1, "values": ["노래", "동화"]},
-                {"name": "keyword", "max_values": 3, "values": ["가", "나", "다", "라"]},
-            ],
-            "item_feature_values": [
-                [[1 + n % 2] for n in range(50)],
-                [[1 + n % 4, 1 + (n + 1) % 4][: n % 3] for n in range(50)],
-            ],
-            "user_features": [{"name": "sex", "values": ["F", "M"]}, {"name": "age", "values": ["3", "7"]}],
-        }
-    )
+    return make_processor()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from bert4rec_hf import (
     Bert4RecConfig,
     Bert4RecEnsembleForMaskedLM,
     Bert4RecForMaskedLM,
+    Bert4RecProcessor,
     DataArguments,
     DataCollatorForItemMasking,
     Split,
@@ -33,6 +34,25 @@ def make_arguments(output_dir, **kwargs):
         "num_train_epochs": 1,
     }
     return TrainingArguments(str(output_dir), **(defaults | kwargs))
+
+
+def make_processor() -> Bert4RecProcessor:
+    """Fifty items, "i0" to "i49", with a genre and up to three keywords; users with a sex and an age."""
+    return Bert4RecProcessor(
+        {
+            "item_ids": [f"i{n}" for n in range(50)],
+            "titles": [f"제목 {n}" for n in range(50)],
+            "item_features": [
+                {"name": "genre", "max_values": 1, "values": ["노래", "동화"]},
+                {"name": "keyword", "max_values": 3, "values": ["가", "나", "다", "라"]},
+            ],
+            "item_feature_values": [
+                [[1 + n % 2] for n in range(50)],
+                [[1 + n % 4, 1 + (n + 1) % 4][: n % 3] for n in range(50)],
+            ],
+            "user_features": [{"name": "sex", "values": ["F", "M"]}, {"name": "age", "values": ["3", "7"]}],
+        }
+    )
 
 
 def make_model(processor, **kwargs):

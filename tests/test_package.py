@@ -17,7 +17,19 @@ from bert4rec_hf.hub.load import CHECKPOINT_FILES
 
 PACKAGE = Path(bert4rec_hf.__file__).parent
 # Top to bottom: a file imports from its own chapter and from those before it.
-CHAPTERS = ["errors", "files", "metrics", "model", "data", "evaluation", "hub", "training", "cli", "__main__"]
+CHAPTERS = [
+    "errors",
+    "files",
+    "metrics",
+    "model",
+    "data",
+    "evaluation",
+    "hub",
+    "training",
+    "serving",
+    "cli",
+    "__main__",
+]
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 TRAVELLING = sorted((PACKAGE / "model").glob("*_bert4rec*.py"))
 
@@ -252,6 +264,6 @@ def test_public_functions_have_types():
 
 
 def test_what_is_imported_for_type_checkers_is_what_is_public():
-    assert set(bert4rec_hf._module_of()) <= set(bert4rec_hf.__all__) and len(bert4rec_hf.__all__) == 38
+    assert set(bert4rec_hf._module_of()) <= set(bert4rec_hf.__all__) and len(bert4rec_hf.__all__) == 43
     for name, module in bert4rec_hf._module_of().items():
         assert getattr(importlib.import_module(f"bert4rec_hf.{module}"), name) is getattr(bert4rec_hf, name)

@@ -3,7 +3,9 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
+from transformers.modeling_outputs import ModelOutput
 
 from ..data.collators import DataCollatorForHistories
 from ..data.columns import ids_as, list_values
@@ -23,6 +26,7 @@ from ..files import atomic_write
 from ..metrics.ranking.ranking import ranking_scores
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
+from ..model.recommendation_bert4rec import RecommendationMixin
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 from .targets import Targets
 
@@ -180,10 +184,35 @@ def recommend_all(
     """
     ranked = np.full((len(dataset), k), -1, dtype=np.int64)
     settings = {"k": k, "exclude_seen": exclude_seen} | ({"allow_fewer": True} if allow_fewer else {})
-    for users, inputs in batches_of(dataset, processor, batch_size, device, description):
-        item_ids = recommend(**inputs, **settings).item_ids.cpu().numpy()
+    batches = batches_of(dataset, processor, batch_size, device, description)
+    for users, lists in _map(lambda inputs: recommend(**inputs, **settings), batches, _num_threads(recommend, device)):
+        item_ids = lists.item_ids.cpu().numpy()
         ranked[users, : item_ids.shape[1]] = np.where(item_ids == processor.pad_token_id, -1, item_ids)
     return ranked
+
+
+def _num_threads(recommend: Callable, device: torch.device | str) -> int:
+    """How many batches to rank at once: on a CPU two batches with a thread each take 0.6 of one after the other."""
+    is_models_own = isinstance(
+        getattr(recommend, "__self__", None), RecommendationMixin
+    )  # others may not be thread-safe
+    if torch.device(device).type != "cpu" or not is_models_own or torch.is_autocast_enabled("cpu"):
+        return 1
+    return torch.get_num_threads()
+
+
+def _map(function: Callable, batches: Iterator, num_threads: int) -> Iterator[tuple[np.ndarray, ModelOutput]]:
+    """The users of each batch, and `function` of its inputs."""
+    if num_threads == 1:
+        yield from ((users, function(inputs)) for users, inputs in batches)
+        return
+    try:
+        with ThreadPoolExecutor(num_threads, initializer=partial(torch.set_num_threads, 1)) as pool:
+            while group := [*islice(batches, num_threads)]:
+                users, inputs = zip(*group)
+                yield from zip(users, pool.map(function, inputs))
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def batches_of(

@@ -13,6 +13,15 @@ from ..model.weights_bert4rec import stale_weights
 from .load import CARD_NAME, CHECKPOINT_FILES, PLOTS
 
 
+# What `export` writes into a checkpoint's folder.
+EXPORTS = ("onnx/*.onnx", "onnx/*.onnx.data", "openvino/*.xml", "openvino/*.bin", "parquet/*.parquet")
+EXPORT_FILES = [*EXPORTS, "onnx/*.json", "openvino/*.json", "onnx/*.py", "openvino/*.py"]
+HANDLER_FILES = {
+    "handler.py": os.path.join(os.path.dirname(__file__), "handler.py"),
+    "requirements.txt": b"transformers>=5.8\npyversity>=0.2\n",
+}
+
+
 def push_checkpoint(
     folder: str,
     repo_id: str,
@@ -20,21 +29,27 @@ def push_checkpoint(
     revision: str | None = None,
     token: str | None = None,
     commit_message: str = "Upload checkpoint",
+    handler: bool = False,
 ) -> CommitInfo:
     """
-    Pushes a checkpoint to the Hub: only the files named in [`CHECKPOINT_FILES`], no pickles. Weights and plots of
-    an earlier checkpoint are deleted in the same commit. The examples in the pushed card load `repo_id`.
+    Pushes a checkpoint to the Hub: only the files named in [`CHECKPOINT_FILES`], no pickles, and what
+    [`export_model`] wrote into its folders `onnx` and `openvino`. Weights, plots and exports of an earlier checkpoint
+    are deleted in the same commit. The examples in the pushed card load `repo_id`.
 
     Args:
         folder (`str`): with the files at its root.
         repo_id (`str`): `"user/name"`; created if missing.
         private (`bool`, *optional*): whether a new repository is private.
         revision (`str`, *optional*): a branch; created if missing.
+        handler (`bool`, *optional*, defaults to `False`): whether to push `handler.py` and `requirements.txt` too,
+            with which Inference Endpoints serve the model.
 
     Raises:
-        `DataError`: if the Hub cannot be reached or refuses. The folder is never touched.
+        `DataError`: if the Hub cannot be reached or refuses, or if an export is older than the weights. The folder is
+            never touched.
     """
     api = HfApi(token=token)
+    exports = find_exports(folder)
     with hub_errors(repo_id, pushing=True):
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if revision is not None and not revision.startswith("refs/"):
@@ -42,7 +57,8 @@ def push_checkpoint(
         names = sorted(filter_repo_objects(os.listdir(folder), allow_patterns=CHECKPOINT_FILES))
         if SAFE_WEIGHTS_NAME in names:  # it is what is loaded
             names = [name for name in names if name not in stale_weights(names, [SAFE_WEIGHTS_NAME])]
-        files = {name: os.path.join(folder, name) for name in names}
+        files = {name: os.path.join(folder, name) for name in [*names, *exports]}
+        files |= HANDLER_FILES if handler else {}
         if CARD_NAME in files:
             with open(files[CARD_NAME], encoding="utf-8") as file:
                 files[CARD_NAME] = _card_for(file.read(), repo_id, revision or "main").encode()
@@ -50,8 +66,31 @@ def push_checkpoint(
         there = api.list_repo_files(repo_id, revision=revision)
         replaced = stale_weights(there, names) if stale_weights(names, []) else []
         replaced += [name for name in PLOTS if CARD_NAME in names and name in there and name not in names]
+        replaced += [name for name in filter_repo_objects(there, allow_patterns=EXPORT_FILES) if name not in exports]
         operations += [CommitOperationDelete(name) for name in replaced]
         return api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
+
+
+def find_exports(folder: str) -> list[str]:
+    """
+    The exported files in the folders of a checkpoint.
+
+    Raises:
+        `DataError`: if one is older than the weights, which it may not be made of.
+    """
+    names = [
+        f"{name}/{file}" for name in ("onnx", "openvino", "parquet") for file in _files(os.path.join(folder, name))
+    ]
+    weights = [os.path.join(folder, name) for name in stale_weights(os.listdir(folder), [])]
+    trained = max(map(os.path.getmtime, weights), default=0)
+    for name in filter_repo_objects(names, allow_patterns=list(EXPORTS)):
+        if os.path.getmtime(os.path.join(folder, name)) < trained:
+            raise DataError(f"{os.path.join(folder, name)} is older than the weights; export again, or remove it.")
+    return sorted(filter_repo_objects(names, allow_patterns=EXPORT_FILES))
+
+
+def _files(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
 
 
 def _card_for(card: str, repo_id: str, revision: str) -> str:

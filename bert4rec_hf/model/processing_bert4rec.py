@@ -327,10 +327,14 @@ class Bert4RecProcessor(ProcessorMixin):
         # The vocabulary has a file of its own; `processor_config.json` stays readable. The objective is the config's.
         return {name: value for name, value in super().to_dict().items() if name not in ("vocabulary", "is_causal")}
 
-    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs):
-        os.makedirs(save_directory, exist_ok=True)
+    def save_vocabulary(self, save_directory: str | os.PathLike) -> None:
+        """Writes `vocabulary.json` to a folder."""
         with open(os.path.join(save_directory, VOCABULARY_NAME), "w", encoding="utf-8") as file:
             json.dump(self.vocabulary, file, ensure_ascii=False, separators=(",", ":"))
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs):
+        os.makedirs(save_directory, exist_ok=True)
+        self.save_vocabulary(save_directory)
         saved = super().save_pretrained(save_directory)
         if push_to_hub:  # the parent's push would upload its own file only
             self.push_to_hub(kwargs.pop("repo_id", os.path.basename(os.path.abspath(save_directory))), **kwargs)

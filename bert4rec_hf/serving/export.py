@@ -1,0 +1,223 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Export of models to ONNX and OpenVINO, by transformers.exporters: served without torch, outside Python too."""
+
+import contextlib
+import copy
+import os
+import shutil
+import sys
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.utils import CONFIG_NAME, PROCESSOR_NAME
+
+from ..errors import DataError
+from ..evaluation.evaluator import RankingEvaluator
+from ..files import atomic_write
+from ..hub.load import load_config
+from ..model import vocabulary_bert4rec
+from ..model.modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
+from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
+from ..model.processing_bert4rec import Bert4RecProcessor
+from ..model.recommendation_bert4rec import RecommendationMixin
+from . import recommend
+from .recommend import open_graph
+
+
+FORMATS = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
+INT8 = "model_int8.onnx"
+# The NDCG that an int8 model may lose, as a share.
+TOLERANCE = 0.01
+METRIC = "ndcg@10"
+
+
+class Bert4RecForExport(Bert4RecPreTrainedModel):
+    """
+    The graph that is exported: histories in, log-probabilities or lists out.
+
+    Args:
+        model ([`Bert4RecForMaskedLM`] or [`Bert4RecEnsembleForMaskedLM`]): it is copied.
+        k (`int`, *optional*): length of the lists; without it the log-probabilities of all items are returned.
+        exclude_seen (`bool`, *optional*, defaults to `False`): leave out the items of the history.
+    """
+
+    def __init__(
+        self,
+        model: Bert4RecForMaskedLM | Bert4RecEnsembleForMaskedLM,
+        k: int | None = None,
+        exclude_seen: bool = False,
+    ):
+        super().__init__(model.config)
+        self.model = copy.deepcopy(model).cpu().float().eval()
+        for member in getattr(self.model, "members", [self.model]):
+            finish_item_table(member)
+        self.k, self.exclude_seen = k, exclude_seen
+
+    def forward(
+        self, input_ids: torch.LongTensor, user_features: torch.LongTensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+                Whole histories, oldest item first, of any length, padded with 0 on either side.
+            user_features (`torch.LongTensor` of shape `(batch_size, num_user_features)`, *optional*):
+                Value ids, for a model that has user features.
+
+        Returns:
+            `scores` `(batch_size, vocab_size)`, or `item_ids` and `scores`, both `(batch_size, k)`.
+        """
+        scores = self.model.score(input_ids, None, user_features)
+        config = self.model.config
+        special_ids = torch.tensor([config.pad_token_id, config.mask_token_id, config.unk_token_id])
+        scores = scores.index_fill(1, special_ids, -torch.inf)  # OpenVINO makes NaN of a sum of nothing
+        if self.exclude_seen:
+            scores = scores.scatter(1, input_ids, -torch.inf)
+        if self.k is None:
+            return {"scores": scores}
+        values, item_ids = scores.topk(self.k)
+        return {"item_ids": item_ids, "scores": values}
+
+
+@torch.no_grad()
+def finish_item_table(model: Bert4RecForMaskedLM):
+    """Replaces the embeddings of ids and of item features by their sums, which no request computes again."""
+    embeddings = model.get_input_embeddings()
+    table, weight = embeddings(), model.output_layer()[0]
+    embeddings.max_values = []
+    embeddings.weight = nn.Parameter(table)
+    model.decoder.weight = embeddings.weight if weight is table else nn.Parameter(weight)
+
+
+class ExportedModel(RecommendationMixin):
+    """
+    An exported model with the `score` and `recommend` of the model itself, filters included: for an evaluation of what
+    is served.
+
+    Args:
+        folder (`str`): that of [`export_model`].
+        file_name (`str`, *optional*): the graph, if there are several; it must return log-probabilities.
+        num_threads (`int`, *optional*): threads of one request.
+    """
+
+    device, training = torch.device("cpu"), False
+
+    def __init__(self, folder: str, file_name: str | None = None, num_threads: int | None = None):
+        self.config = load_config(folder)
+        names = [name for name in FORMATS.values() if os.path.exists(os.path.join(folder, name))]
+        if not names:
+            raise DataError(f"{folder} holds no exported model: neither {' nor '.join(FORMATS.values())}.")
+        self.run = open_graph(os.path.join(folder, file_name or names[0]), num_threads)
+
+    def score(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        user_features: torch.LongTensor | None = None,
+    ) -> torch.Tensor:
+        inputs = {"input_ids": self.seen_items(input_ids, attention_mask).numpy()}
+        if self.config.user_features:
+            if user_features is None:
+                user_features = input_ids.new_zeros(len(input_ids), len(self.config.user_features))
+            inputs["user_features"] = user_features.long().numpy()
+        return torch.from_numpy(self.run(inputs)["scores"])
+
+
+def export_model(
+    model: Bert4RecForMaskedLM | Bert4RecEnsembleForMaskedLM,
+    processor: Bert4RecProcessor,
+    output_dir: str,
+    export_format: str = "onnx",
+    k: int | None = None,
+    exclude_seen: bool = False,
+    int8_evaluator: RankingEvaluator | None = None,
+) -> dict[str, float]:
+    """
+    Exports a model: the graph, which takes any number of histories of any length, the vocabulary, and `recommend.py`,
+    which recommends with them and needs neither torch nor transformers. Files of the same names are replaced.
+
+    Args:
+        output_dir (`str`):
+            A folder; made if missing.
+        export_format (`str`, *optional*, defaults to `"onnx"`):
+            `"onnx"` or `"openvino"`.
+        k (`int`, *optional*):
+            The graph returns the `k` best items and their scores instead of the log-probabilities of all.
+        exclude_seen (`bool`, *optional*, defaults to `False`):
+            The graph leaves out the items of the history.
+        int8_evaluator ([`RankingEvaluator`], *optional*):
+            Quantizes an ONNX model too, as `model_int8.onnx`, and keeps it if the evaluator finds at least 99% of the
+            NDCG@10 in it.
+
+    Returns:
+        `dict[str, float]`: with `int8_evaluator`, NDCG@10 of `"float32"` and `"int8"`.
+
+    Raises:
+        `DataError`: for a model or a format that cannot be exported, or if the folder cannot be written.
+        `ImportError`: without the packages of the extra `export`.
+    """
+    if export_format not in FORMATS:
+        raise DataError(f"export_format is {export_format!r}; it must be one of {', '.join(FORMATS)}.")
+    if getattr(model.config, "voting", "probability") == "reciprocal_rank":
+        raise DataError("an ensemble that votes by reciprocal ranks cannot be exported; use --voting probability.")
+    if k is not None and not 1 <= k <= processor.vocab_size - vocabulary_bert4rec.NUM_SPECIAL_TOKENS:
+        raise DataError(f"k is {k}; it must be from 1 to the number of items.")
+    if int8_evaluator is not None and (export_format != "onnx" or k is not None or exclude_seen):
+        raise DataError("int8 needs the format onnx, and log-probabilities of all items: no k and no exclude_seen.")
+    processor.check_config(model.config)
+    graph = Bert4RecForExport(model, k, exclude_seen)
+    ndcg = {}
+    os.makedirs(output_dir, exist_ok=True)
+    with atomic_write(output_dir) as part:
+        os.mkdir(part)
+        _save_graph(graph, export_format, part)
+        model.config.to_json_file(os.path.join(part, CONFIG_NAME), use_diff=True)
+        processor.to_json_file(os.path.join(part, PROCESSOR_NAME))
+        processor.save_vocabulary(part)
+        for module in (recommend, vocabulary_bert4rec):
+            shutil.copy(module.__file__, part)
+        if int8_evaluator is not None:
+            _save_graph(graph, export_format, part, int8=True)
+            for name, file in (("float32", FORMATS["onnx"]), ("int8", INT8)):
+                ndcg[name] = int8_evaluator(ExportedModel(part, file))[METRIC]
+            if ndcg["int8"] < (1 - TOLERANCE) * ndcg["float32"]:
+                for name in (INT8, f"{INT8}.data"):
+                    os.remove(os.path.join(part, name))
+    return ndcg
+
+
+def _save_graph(graph: Bert4RecForExport, export_format: str, folder: str, int8: bool = False):
+    """Writes a graph, or its int8 version, to a folder."""
+    exporter, config = _exporter(export_format, int8)
+    num_features = len(graph.config.user_features)
+    inputs: dict[str, Any] = {"input_ids": torch.full((2, 3), vocabulary_bert4rec.NUM_SPECIAL_TOKENS)}
+    if num_features:
+        inputs["user_features"] = torch.zeros(2, num_features, dtype=torch.long)
+    sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    config = config(
+        dynamic_shapes={"input_ids": sizes, "user_features": {0: sizes[0]}} if num_features else {"input_ids": sizes}
+    )
+    with contextlib.redirect_stdout(sys.stderr):  # the exporters print their progress
+        program, _ = exporter.export_program(graph, inputs, config)
+    exporter.save_program(program, os.path.join(folder, INT8 if int8 else FORMATS[export_format]))
+
+
+def _exporter(export_format: str, int8: bool):
+    """The exporter of a format, and the class of its settings, from transformers' optional parts."""
+    try:
+        if export_format == "openvino":
+            from transformers.exporters.exporter_openvino import OpenVINOConfig, OpenVINOExporter
+
+            return OpenVINOExporter(), OpenVINOConfig
+        from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+        if not int8:
+            return OnnxExporter(), OnnxConfig
+        from transformers.exporters.quantizers import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
+
+        int8_config = OnnxRuntimeDynamicConfig(op_types_to_quantize=["MatMul", "Gemm"], per_channel=True)
+        return OnnxExporter(), partial(OnnxConfig, quantizer=OnnxRuntimeQuantizer(int8_config))
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ImportError(f"export needs 'pip install bert4rec-hf[export]': {reason}") from None

@@ -1,0 +1,187 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""
+Recommends with an exported BERT4Rec: raw ids in, raw ids and titles out. It needs numpy and onnxruntime (or openvino)
+only, and the files beside it:
+
+    python recommend.py '{"history": [491, 920], "profile": {"sex": "F", "age": 4}}' --k 5
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+
+try:
+    from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, ids_by_value, normalize_value
+except ImportError:  # beside an exported model
+    from vocabulary_bert4rec import NUM_SPECIAL_TOKENS, ids_by_value, normalize_value
+
+
+GRAPHS = ("model.onnx", "openvino_model.xml")
+UNK = 2
+
+
+def open_graph(path: str, num_threads: int | None = None) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    """
+    An exported graph as a function from inputs to outputs, both by name.
+
+    Args:
+        path (`str`): a file of ONNX, or of OpenVINO (.xml).
+        num_threads (`int`, *optional*): threads of one request; the library's choice by default.
+    """
+    if path.endswith(".xml"):
+        import openvino
+
+        config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}  # bf16 would change the lists
+        config |= {} if num_threads is None else {"INFERENCE_NUM_THREADS": num_threads}
+        model = openvino.Core().compile_model(path, "CPU", config)
+        names = [output.get_any_name() for output in model.outputs]
+        return lambda inputs: dict(zip(names, model(inputs).to_tuple()))
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads or 0
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, inputs)))
+
+
+class Recommender:
+    """
+    An exported model and its vocabulary.
+
+    Args:
+        folder (`str`, *optional*): that of `bert4rec-hf export`; this file's by default.
+        file_name (`str`, *optional*): the graph, such as `model_int8.onnx`; `model.onnx` or `openvino_model.xml` by
+            default.
+        num_threads (`int`, *optional*): as for [`open_graph`].
+
+    Example:
+
+    ```python
+    >>> recommend = Recommender("exps/seed1/onnx")
+    >>> recommend({"history": [491, 920], "profile": {"sex": "F", "age": 4}}, k=5)
+    [{'item_id': 1069, 'title': '...', 'score': -1.28, 'rank': 1}, ...]
+    ```"""
+
+    def __init__(self, folder: str | None = None, file_name: str | None = None, num_threads: int | None = None):
+        folder = folder or os.path.dirname(os.path.abspath(__file__))
+        contents = {}
+        for name in ("vocabulary.json", "processor_config.json"):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                contents[name] = json.load(file)
+        vocabulary = contents["vocabulary.json"]
+        self.unknown_items = contents["processor_config.json"].get("unknown_items", "skip")
+        self.item_ids = vocabulary["item_ids"]
+        self.titles = vocabulary.get("titles") or [None] * len(self.item_ids)
+        self.token_ids = {item: token for token, item in enumerate(self.item_ids, start=NUM_SPECIAL_TOKENS)}
+        self.user_features = [(f["name"], ids_by_value(f["values"])) for f in vocabulary.get("user_features", [])]
+        file_name = file_name or next(name for name in GRAPHS if os.path.exists(os.path.join(folder, name)))
+        self.run = open_graph(os.path.join(folder, file_name), num_threads)
+
+    def __call__(self, users: dict | list[dict], k: int = 10, exclude_seen: bool = False) -> list:
+        """
+        Recommends to one user or to many, ranked at once.
+
+        Args:
+            users (`dict` or `list[dict]`):
+                `"history"`, raw item ids, oldest first, and, *optional*, `"profile"`, user feature names to values,
+                `"candidates"`, the only items to recommend, and `"exclude"`, items not to recommend.
+            k (`int`, *optional*, defaults to 10):
+                Length of the lists, less where fewer items can be recommended.
+            exclude_seen (`bool`, *optional*, defaults to `False`):
+                Leave out the items of a user's history.
+
+        Returns:
+            For each user a list of `{"item_id", "title", "score", "rank"}`, best first.
+
+        Raises:
+            `ValueError`: for an invalid user, `k` below 1, or what a graph exported with `--k` cannot do.
+        """
+        if isinstance(users, dict):
+            return self([users], k, exclude_seen)[0]
+        if k < 1:
+            raise ValueError(f"k is {k}; it must be at least 1.")
+        if not users:
+            return []
+        inputs = self.encode(users)
+        outputs = self.run(inputs)
+        if "item_ids" in outputs:
+            item_ids, scores = outputs["item_ids"], outputs["scores"]
+            if k > item_ids.shape[1] or exclude_seen or any({"candidates", "exclude"} & user.keys() for user in users):
+                raise ValueError(
+                    f"the model was exported with lists of {item_ids.shape[1]} items; export it without --k for "
+                    "longer ones and filters."
+                )
+            item_ids, scores = item_ids[:, :k], scores[:, :k]
+        else:
+            item_ids, scores = self.top_k(outputs["scores"], inputs["input_ids"], users, k, exclude_seen)
+        return [self.decode(*row) for row in zip(item_ids.tolist(), scores.tolist())]
+
+    def encode(self, users: list[dict]) -> dict[str, np.ndarray]:
+        """The inputs of the graph: `input_ids` `(batch_size, longest history)`, padded on the left with 0, and
+        `user_features` `(batch_size, num_user_features)` if the model has any."""
+        for user in users:
+            if not isinstance(user, dict) or not isinstance(user.get("history"), (list, tuple)):
+                raise ValueError(f"a user is {{'history': [...], 'profile': {{...}}}}, not {user!r:.200}.")
+        tokens = [self._tokens(user["history"], self.unknown_items) for user in users]
+        input_ids = np.zeros((len(users), max(1, *map(len, tokens))), dtype=np.int64)
+        for row, ids in zip(input_ids, tokens):
+            row[len(row) - len(ids) :] = ids
+        if not self.user_features:
+            return {"input_ids": input_ids}
+        profiles = [user.get("profile") or {} for user in users]
+        values = [[ids.get(normalize_value(p.get(name)), 0) for name, ids in self.user_features] for p in profiles]
+        return {"input_ids": input_ids, "user_features": np.asarray(values, dtype=np.int64)}
+
+    def _tokens(self, item_ids: list, unknown_items: str = "skip") -> list[int]:
+        tokens = [self.token_ids.get(item, UNK) for item in item_ids]
+        if UNK in tokens and unknown_items == "error":
+            raise ValueError(f"item {item_ids[tokens.index(UNK)]!r:.200} is not in the vocabulary.")
+        return tokens if unknown_items == "unk" else [token for token in tokens if token != UNK]
+
+    def top_k(
+        self, scores: np.ndarray, input_ids: np.ndarray, users: list[dict], k: int, exclude_seen: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids and scores of the `k` best items of each row, both `(batch_size, at most k)`."""
+        scores = np.array(scores)
+        if exclude_seen:
+            np.put_along_axis(scores, input_ids, -np.inf, axis=1)
+        for row, user in zip(scores, users):
+            if user.get("candidates") is not None:
+                allowed = self._tokens(user["candidates"])
+                best, row[:] = row[allowed], -np.inf
+                row[allowed] = best
+            row[self._tokens(user.get("exclude") or [])] = -np.inf
+        k = min(k, scores.shape[1])
+        item_ids = np.argpartition(scores, -k, axis=1)[:, -k:]
+        values = np.take_along_axis(scores, item_ids, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        return np.take_along_axis(item_ids, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+    def decode(self, tokens: list[int], scores: list[float]) -> list[dict]:
+        """A list of items, without those that cannot be recommended."""
+        return [
+            {"item_id": self.item_ids[i], "title": self.titles[i], "score": score, "rank": rank}
+            for rank, (i, score) in enumerate(zip((token - NUM_SPECIAL_TOKENS for token in tokens), scores), start=1)
+            if score > -np.inf
+        ]
+
+
+def main():
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("user", type=json.loads, help="a user, or a list of users, as JSON")
+    parser.add_argument("--k", type=int, default=10, help="number of items")
+    parser.add_argument("--exclude_seen", action="store_true", help="leave out the items of the history")
+    parser.add_argument("--file", help="the graph, such as model_int8.onnx")
+    args = parser.parse_args()
+    lists = Recommender(file_name=args.file)(args.user, args.k, args.exclude_seen)
+    print(json.dumps(lists, ensure_ascii=False, indent=1))
+
+
+if __name__ == "__main__":
+    main()
