@@ -41,6 +41,8 @@ setup(
             "py.typed",
             "hub/model_card_template.md",
             "metrics/ranking/README.md",
+            "serving/demo/README.md",
+            "serving/demo/*.txt",
             "metrics/ranking/*.txt",
         ]
     },

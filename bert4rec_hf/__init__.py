@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # imported at first use: a service that only recommends needs
     from .hub.push import push_checkpoint, push_metric
     from .serving.export import ExportedModel, export_model
     from .serving.live import LivePipeline
+    from .serving.space import push_space
     from .serving.vectors import item_vectors, user_vectors
     from .training.callbacks import EMACallback, StopOnSignalCallback
     from .training.distillation import Teacher
@@ -80,6 +81,7 @@ __all__ = [
     "export_model",
     "ExportedModel",
     "LivePipeline",
+    "push_space",
     "item_vectors",
     "user_vectors",
     "Bert4RecTrainer",

@@ -16,6 +16,7 @@ COMMANDS = {
     "ensemble": "train several models that vote, evaluate them, or predict with them",
     "analyze": "statistics of a log, before training on it",
     "export": "export a checkpoint to ONNX or OpenVINO, or its vectors to Parquet",
+    "demo": "serve a page on which people try a model, or push it as a Space",
     "push": "push a checkpoint, or the ranking metric, to the Hub",
     "nightly": "train the live model of a Hub repository further, test it, and push it if it is not worse",
 }

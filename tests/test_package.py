@@ -264,6 +264,6 @@ def test_public_functions_have_types():
 
 
 def test_what_is_imported_for_type_checkers_is_what_is_public():
-    assert set(bert4rec_hf._module_of()) <= set(bert4rec_hf.__all__) and len(bert4rec_hf.__all__) == 43
+    assert set(bert4rec_hf._module_of()) <= set(bert4rec_hf.__all__) and len(bert4rec_hf.__all__) == 44
     for name, module in bert4rec_hf._module_of().items():
         assert getattr(importlib.import_module(f"bert4rec_hf.{module}"), name) is getattr(bert4rec_hf, name)

@@ -91,46 +91,48 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
         Raises:
             `ValueError`: for an id outside the vocabulary.
         """
-        item_ids = self._encode_item(item_id)
+        item_ids = self._encode_known([item_id])
         similar = self.model.similar_items(item_ids, min(k, max(1, self.processor.vocab_size - 4)))
         return self.postprocess({name: values.cpu() for name, values in similar.items()})
 
-    def explain(self, user: dict, item_id: int | str) -> dict:
+    def explain(self, user: dict, item_ids: int | str | list) -> dict | list[dict]:
         """
-        Why an item is recommended to a user: how much each event of the history raises its log-probability.
+        Why items are recommended to a user: how much each event of the history raises their log-probability.
 
         Args:
             user (`dict`): as for `__call__`.
-            item_id: raw id of any item.
+            item_ids: raw id of any item, or a list of them.
 
         Returns:
-            `dict`: `"item_id"`, `"title"`, `"score"`, the log-probability, `"repeat_share"`, the share of its
-            probability that comes from its being in the history, or `None` for a model without a repeat prior, and
-            `"because"`: `{"item_id", "title", "raised"}` of each event of the history in the vocabulary, the one that
-            raises the score most first.
+            `dict`, or a list of such: `"item_id"`, `"title"`, `"score"`, the log-probability, `"repeat_share"`, the
+            share of the item's probability that comes from its being in the history, or `None` for a model without a
+            repeat prior, and `"because"`: `{"item_id", "title", "raised"}` of each event of the history in the
+            vocabulary, the one that raises the score most first.
 
         Raises:
             `ValueError`: for an invalid user or an id outside the vocabulary.
         """
-        item_ids = self._encode_item(item_id)
+        if not isinstance(item_ids, (list, tuple)):
+            return self.explain(user, [item_ids])[0]
+        tokens = self._encode_known(item_ids)
         inputs = self.ensure_tensor_on_device(**self.preprocess(user))
         inputs = {name: inputs[name] for name in ("input_ids", "attention_mask", "user_features") if name in inputs}
-        explained = self.model.explain(item_ids=item_ids, **inputs)
-        history = inputs["input_ids"][0]
-        order = explained.raised[0].argsort(descending=True, stable=True)
-        order = order[history[order] != self.processor.pad_token_id]
-        columns = (self.processor.decode(history[order]), self.processor.titles(history[order]))
-        raised = explained.raised[0][order].tolist()
-        return {
-            "item_id": self.processor.decode(item_ids)[0],
-            "title": self.processor.titles(item_ids)[0],
-            "score": explained.scores[0].item(),
-            "repeat_share": None if explained.repeat_share is None else explained.repeat_share[0].item(),
-            "because": [dict(zip(("item_id", "title", "raised"), event)) for event in zip(*columns, raised)],
-        }
+        explained = self.model.explain(item_ids=tokens, **inputs)
+        is_event = inputs["input_ids"][0] != self.processor.pad_token_id
+        history = inputs["input_ids"][0][is_event]
+        events = [*zip(self.processor.decode(history), self.processor.titles(history))]
+        repeat_shares = [None] * len(tokens) if explained.repeat_share is None else explained.repeat_share.tolist()
+        reasons = []
+        for raised in explained.raised[:, is_event].tolist():
+            order = sorted(range(len(events)), key=raised.__getitem__, reverse=True)
+            reasons.append([{"item_id": events[n][0], "title": events[n][1], "raised": raised[n]} for n in order])
+        names = ("item_id", "title", "score", "repeat_share", "because")
+        columns = (self.processor.decode(tokens), self.processor.titles(tokens), explained.scores.tolist())
+        return [dict(zip(names, values)) for values in zip(*columns, repeat_shares, reasons)]
 
-    def _encode_item(self, item_id) -> torch.LongTensor:
-        return torch.tensor(self.processor.encode_items([item_id], unknown_items="error"), device=self.device)
+    def _encode_known(self, item_ids: list) -> torch.LongTensor:
+        tokens = self.processor.encode_items(item_ids, unknown_items="error")
+        return torch.tensor(tokens, dtype=torch.long, device=self.device)
 
     def _sanitize_parameters(self, candidates=None, exclude=None, **kwargs):
         unknown = set(kwargs) - {"k", "exclude_seen", "max_per", "diversity"}

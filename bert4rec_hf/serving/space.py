@@ -1,0 +1,64 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""The demo page as a Space of the Hub."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+
+from huggingface_hub import CommitInfo, HfApi
+
+from ..errors import DataError, hub_errors
+from ..files import atomic_write
+
+
+PAGE = Path(__file__).parent / "demo"
+SPACE_FILES = ("app.py", "requirements.txt", "README.md", "models.txt")
+
+
+def write_space(models: Sequence[str], folder: str) -> None:
+    """
+    Writes the files of a Space, which `python app.py` in the folder serves too.
+
+    Args:
+        models (`Sequence[str]`): one or two folders or ids on the Hub.
+        folder (`str`): made if missing.
+    """
+    os.makedirs(folder, exist_ok=True)
+    with atomic_write(folder) as part:
+        os.mkdir(part)
+        for name in ("app.py", "requirements.txt"):
+            shutil.copy(PAGE / name, part)
+        card = Template((PAGE / "README.md").read_text(encoding="utf-8"))
+        values = {"sdk_version": version("gradio"), "models": json.dumps([*models], ensure_ascii=False)}
+        Path(part, "README.md").write_text(card.substitute(values), encoding="utf-8")
+        Path(part, "models.txt").write_text("".join(f"{model}\n" for model in models), encoding="utf-8")
+
+
+def push_space(models: Sequence[str], repo_id: str, private: bool | None = None) -> CommitInfo:
+    """
+    Pushes the page of one or two models on the Hub as a Space.
+
+    Raises:
+        `DataError`: for a model in a folder, or if the Hub cannot be reached or refuses.
+    """
+    for model in models:
+        if os.path.isdir(model):
+            raise DataError(f"{model} is a folder, which a Space cannot read; push the model, and name its id.")
+    api = HfApi()
+    with hub_errors(repo_id, pushing=True), tempfile.TemporaryDirectory() as folder:
+        write_space(models, folder)
+        repo_id = api.create_repo(
+            repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True
+        ).repo_id
+        return api.upload_folder(
+            repo_id=repo_id,
+            repo_type="space",
+            folder_path=folder,
+            commit_message="Upload page",
+            allow_patterns=[*SPACE_FILES],
+        )
