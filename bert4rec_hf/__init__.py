@@ -33,10 +33,8 @@ if TYPE_CHECKING:  # imported at first use: a service that only recommends needs
     from .hub.growth import add_items
     from .hub.load import load_checkpoint, load_ensemble, load_processor
     from .hub.push import push_checkpoint, push_metric
-    from .serving.export import ExportedModel, export_model
+    from .serving.export import export_model
     from .serving.live import LivePipeline
-    from .serving.space import push_space
-    from .serving.vectors import item_vectors, user_vectors
     from .training.callbacks import EMACallback, StopOnSignalCallback
     from .training.distillation import Teacher
     from .training.trainer import Bert4RecTrainer
@@ -79,11 +77,7 @@ __all__ = [
     "write_model_card",
     "add_items",
     "export_model",
-    "ExportedModel",
     "LivePipeline",
-    "push_space",
-    "item_vectors",
-    "user_vectors",
     "Bert4RecTrainer",
     "Bert4RecTrainingArguments",
     "EMACallback",

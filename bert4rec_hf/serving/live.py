@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 from concurrent.futures import Future
+from typing import Any
 
 from transformers.utils import logging
 
@@ -49,7 +50,7 @@ class LivePipeline:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, user: dict, **settings) -> Future:
+    def submit(self, user: dict, **settings: Any) -> Future:
         """
         Asks for the list of a user.
 
@@ -63,7 +64,7 @@ class LivePipeline:
         self._waiting.put((user, settings, future))
         return future
 
-    def close(self):
+    def close(self) -> None:
         """Answers what was asked for, and ends the threads."""
         self._closed.set()
         self._waiting.put(None)
@@ -73,7 +74,7 @@ class LivePipeline:
     def __enter__(self) -> "LivePipeline":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _files(self) -> list[tuple[str, int]]:

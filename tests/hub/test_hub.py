@@ -328,7 +328,7 @@ def test_what_the_hub_refuses_is_told_plainly_and_nothing_is_lost(folder, sample
     assert "give either --model_dir or --metric" in odd[0]
     assert "user/name: there is no such folder" in odd[1]
     assert "user/metric: the Space must be called ranking" in odd[2]
-    assert "--hub_revision and --commit_message need --model_dir" in odd[3]
+    assert "--hub_revision, --commit_message and --handler need --model_dir" in odd[3]
     assert "holds no checkpoint: no processor_config.json" in odd[4]
     assert "need --push_to_hub" in odd[5]
     nobody = {"HF_ENDPOINT": "http://127.0.0.1:9"}
