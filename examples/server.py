@@ -20,7 +20,7 @@ K = Annotated[int, Field(ge=1, le=1000), Body()]
 
 
 class User(BaseModel, extra="forbid"):
-    history: list[Item]
+    history: Annotated[list[Item], Field(max_length=2000, fail_fast=True)]
     profile: dict[str, StrictStr | StrictInt | float | None] = {}
 
 
@@ -29,7 +29,7 @@ class Wishes(User):
     exclude: list[Item] = []
     k: K = 10
     exclude_seen: bool = False
-    max_per: dict[str, int] = {}
+    max_per: dict[str, K] = {}
     diversity: float = 0.0
 
 

@@ -169,18 +169,15 @@ class Bert4RecProcessor(ProcessorMixin):
             raise ValueError(f"item {unknown!r:.200} is not in the vocabulary.")
         if unknown_items == "unk":
             return [self.unk_token_id if token is None else token for token in tokens]
-        logger.warning_once(f"Items that are not in the vocabulary are skipped; {unknown!r:.200} is the first.")
+        logger.warning_once("Items that are not in the vocabulary are skipped.")  # it keeps every other text
         return known
 
     def encode_profile(self, profile: dict | None) -> list[int]:
         """Value ids of a profile (feature names to values); 0 for missing or unknown values."""
         if not isinstance(profile, (dict, type(None))):
             raise ValueError(f"a profile is a dict of user features, not {profile!r:.200}.")
-        if unknown := set(profile or {}) - set(self.user_feature_names):
-            logger.warning_once(
-                f"{', '.join(sorted(map(str, unknown)))}: no user feature of this model "
-                f"({', '.join(self.user_feature_names)})."
-            )
+        if set(profile or {}) - set(self.user_feature_names):
+            logger.warning_once(f"The model has no user features but {', '.join(self.user_feature_names)}.")
         return [
             ids.get(normalize_value((profile or {}).get(name)), 0)
             for name, ids in zip(self.user_feature_names, self._user_value_ids)

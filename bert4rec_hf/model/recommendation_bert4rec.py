@@ -226,14 +226,13 @@ class RecommendationMixin:
             raise ValueError("explain takes the history of one user, and items: not PAD, MASK or UNK.")
         history = self.seen_items(input_ids, attention_mask)
         places = history[0].nonzero()[:, 0]
-        # One row with the whole history, and one without each event.
-        rows = history.expand(len(places) + 1, -1).clone()
-        rows[torch.arange(1, len(rows), device=places.device), places] = self.config.pad_token_id
         batch_size = max(1, min(batch_size, 2**24 // self.config.vocab_size))  # 64 MB of scores
-        scores = [
-            self.score(part, None, None if user_features is None else user_features.expand(len(part), -1))[:, item_ids]
-            for part in rows.split(batch_size)
-        ]
+        scores = [self.score(history, None, user_features)[:, item_ids]]
+        for left_out in places.split(batch_size) if len(places) else ():
+            rows = history.repeat(len(left_out), 1)
+            rows.scatter_(1, left_out[:, None], self.config.pad_token_id)
+            features = None if user_features is None else user_features.expand(len(rows), -1)
+            scores.append(self.score(rows, None, features)[:, item_ids])
         scores = torch.cat(scores)
         raised = scores.new_zeros(len(item_ids), history.shape[1])
         raised[:, places] = (scores[:1] - scores[1:]).T

@@ -4,6 +4,8 @@
 import json
 import os
 import queue
+import shutil
+import tempfile
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -60,6 +62,8 @@ class LivePipeline:
         Returns:
             `Future`: of the list, or of the `ValueError` that the pipeline raises for this user.
         """
+        if self._closed.is_set():
+            raise RuntimeError("this LivePipeline is closed.")
         future: Future = Future()
         self._waiting.put((user, settings, future))
         return future
@@ -77,20 +81,28 @@ class LivePipeline:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _files(self) -> list[tuple[str, int]]:
-        return sorted((entry.name, entry.stat().st_mtime_ns) for entry in os.scandir(self.folder) if entry.is_file())
+    def _files(self) -> list[tuple[str, int, int]]:
+        files = [(entry.name, entry.stat()) for entry in os.scandir(self.folder) if entry.is_file()]
+        return sorted((name, stat.st_ino, stat.st_mtime_ns) for name, stat in files)
 
     def _load(self, files: list):
-        model, processor = load_checkpoint(self.folder)
+        # From a copy: weights stay mapped, and a mapped file that is written over ends the process.
+        with tempfile.TemporaryDirectory() as copy:
+            for name, *_ in files:
+                if name.endswith((".json", ".safetensors")):
+                    shutil.copyfile(os.path.join(self.folder, name), os.path.join(copy, name))
+            model, processor = load_checkpoint(copy)
         self.pipeline = ItemRecommendationPipeline(model=model, processor=processor)
         self._loaded = files
 
     def _watch(self):
+        before = None
         while not self._closed.wait(self.reload_seconds):
             try:
                 files = self._files()
-                if files != self._loaded:
+                if files == before and files != self._loaded:  # else they may still be being written
                     self._load(files)
+                before = files
             except (DataError, *LOAD_ERRORS) as error:
                 logger.warning("%s is not loaded, the old model stays: %s", self.folder, one_line(error))
 
@@ -104,15 +116,15 @@ class LivePipeline:
             groups: dict[str, list] = {}
             for user, settings, future in filter(None, jobs):
                 if future.set_running_or_notify_cancel():  # or nobody waits for it any more
-                    groups.setdefault(json.dumps(settings, sort_keys=True, default=repr), []).append(
-                        (user, settings, future)
-                    )
+                    groups.setdefault(_group_key(settings), []).append((user, settings, future))
             pipeline = self.pipeline  # one model for the whole batch
             for group in groups.values():
                 self._answer(pipeline, group)
 
     def _answer(self, pipeline: ItemRecommendationPipeline, group: list[tuple[dict, dict, Future]]):
         settings = group[0][1]
+        if len(group) > 1 and "k" in settings:  # the longest list begins with the shorter ones
+            settings = settings | {"k": max(own["k"] for _, own, _ in group)}
         try:
             lists = pipeline([user for user, *_ in group], batch_size=len(group), **settings)
         except Exception as error:
@@ -121,5 +133,19 @@ class LivePipeline:
             for job in group:  # one bad request must not fail the others
                 self._answer(pipeline, [job])
             return
-        for (*_, future), items in zip(group, lists):
-            future.set_result(items)
+        for (_, own, future), items in zip(group, lists):
+            future.set_result(items[: own.get("k")])
+
+
+def _group_key(settings: dict) -> str | int:
+    """
+    Equal for settings that can be ranked together: equal ones, but for the length of lists that are simply the best
+    items. Settings that are no JSON, as arrays are, are a group of their own.
+    """
+    k = settings.get("k")
+    if isinstance(k, int) and k >= 1 and not settings.get("max_per") and not settings.get("diversity"):
+        settings = settings | {"k": "any"}
+    try:
+        return json.dumps(settings, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return id(settings)

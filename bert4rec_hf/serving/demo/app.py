@@ -94,7 +94,7 @@ def build(pipelines: dict[str, Pipeline]) -> gr.Blocks:
             with gr.Column(scale=2, min_width=280):
                 query = gr.Textbox(label=f"Search {len(catalogue.titles):,} titles", elem_id="search", autofocus=True)
 
-                @gr.render(query, triggers=[query.input], show_progress="hidden")
+                @gr.render(query, triggers=[query.change], show_progress="hidden")
                 def show_found(query):
                     found = catalogue.search(query)
                     if query.strip() and not found:
