@@ -12,6 +12,7 @@ log and the profiles are read; the items are in the checkpoint.
 from dataclasses import dataclass, field
 
 from ..data.interactions import DataArguments, Interactions, read_interactions
+from ..errors import DataError
 from ..evaluation.evaluator import check_k, write_submission
 from ..files import check_output_file
 from ..hub.load import load_checkpoint
@@ -39,6 +40,22 @@ class PredictionArguments(ListArguments):
     )
     output_file: str = field(default="submission.csv", metadata={"help": "File to write."})
     k: int = field(default=25, metadata={"help": "Number of items per profile."})
+    max_per: list[str] = field(
+        default_factory=list,
+        metadata={"help": "At most so many items of one value of a feature in a list, as in genre_mid=3."},
+    )
+    diversity: float = field(
+        default=0.0, metadata={"help": "From 0, the best items, to 1, the most different ones; needs pyversity."}
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        limits = [part.rpartition("=") for part in self.max_per]
+        if not all(name and number.isdecimal() for name, _, number in limits):
+            raise DataError(
+                f"max_per is {' '.join(self.max_per)}; it must be features and numbers, as in genre_mid=3."
+            )
+        self.limits = {name: int(number) for name, _, number in limits}
 
 
 def main():
@@ -64,5 +81,7 @@ def predict(model, processor, interactions: Interactions, args: PredictionArgume
         args.exclude_seen,
         args.eval_batch_size,
         args.allow_fewer,
+        args.limits,
+        args.diversity,
     )
     print(interactions.summary())

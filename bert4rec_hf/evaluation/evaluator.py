@@ -242,13 +242,15 @@ def write_submission(
     exclude_seen: bool = False,
     batch_size: int = 128,
     allow_fewer: bool = False,
+    max_per: dict[str, int] | None = None,
+    diversity: float = 0.0,
 ) -> dict[str, int]:
     """
     Writes a CSV file with the `k` items to recommend to each user that `submission_file` lists, in its order, or to
     all users of the log and of its profiles if it is `None`, after the user's whole history: the user column and
     `predicted_list`, a Python-style list of raw item ids, best first. A missing history leaves MASK and profile as the
     input, a missing profile too leaves MASK alone. If `allow_fewer`, lists are shorter where there are not `k` items;
-    otherwise such a `k` is refused.
+    otherwise such a `k` is refused. `max_per` and `diversity` are those of [`~Bert4RecForMaskedLM.recommend`].
 
     Returns:
         `dict[str, int]`: the number of users of each kind.
@@ -268,7 +270,11 @@ def write_submission(
     dataset = encode_histories(interactions, processor, users)
     check_k([k], processor, dataset, exclude_seen, allow_fewer)
     settings = (processor, k, exclude_seen, batch_size, model.device, allow_fewer, "recommending")
-    ranked = recommend_all(model.eval().recommend, dataset, *settings)[row]
+    recommend = partial(model.eval().recommend, max_per=max_per, diversity=diversity)
+    try:
+        ranked = recommend_all(recommend, dataset, *settings)[row]
+    except ValueError as error:  # of a limit
+        raise DataError(str(error)) from None
     items = pa.array([repr(item) for item in processor.vocabulary["item_ids"]], pa.string())
     items = items.take(pa.array(ranked[ranked >= 0] - NUM_SPECIAL_TOKENS))
     offsets = pa.array(np.r_[0, (ranked >= 0).sum(1).cumsum()].astype(np.int32))

@@ -558,3 +558,54 @@ def test_plots_of_an_earlier_card_are_deleted_with_it(folder, tmp_path):
         assert {"README.md", "evaluation.png"} <= set(server.files("user/plots"))
         client(server, tmp_path / "home", code, folder)
         assert set(server.files("user/plots")) - {".gitattributes"} == MODEL | PROCESSOR | {"README.md"}
+
+
+EXPORT = {f"onnx/{name}" for name in ("model.onnx", "model.onnx.data", "vocabulary.json", "recommend.py")}
+
+
+def test_exports_and_a_handler_are_pushed_and_leave_with_the_weights(folder, users, tmp_path):
+    exported = Path(shutil.copytree(folder, tmp_path / "exported"))
+    (exported / "onnx").mkdir()
+    for name in (*EXPORT, "onnx/secret.bin"):
+        (exported / name).write_text("made of these weights")
+    push = ["push", "--model_dir", exported, "--hub_model_id", "user/served"]
+    handle = """
+import json, sys
+from huggingface_hub import snapshot_download
+folder = snapshot_download("user/served")
+sys.path.insert(0, folder)
+from handler import EndpointHandler
+handler = EndpointHandler(folder)
+users = json.loads(sys.argv[1])
+wishes = {"k": 3, "exclude_seen": True}
+print(json.dumps([handler({"inputs": users[0]}), handler({"inputs": users, "parameters": wishes})]))
+"""
+    with HubServer() as server:
+        home = tmp_path / "home"
+        client(server, home, RUN_COMMANDS, json.dumps([[*map(str, push), "--handler"]]))
+        pushed = set(server.files("user/served")) - {".gitattributes"}
+        assert pushed == MODEL | PROCESSOR | EXPORT | {"README.md", "handler.py", "requirements.txt"}
+        lists = json.loads(
+            client(server, home, WITHOUT_THE_PACKAGE + handle, json.dumps(users)).stdout.splitlines()[-1]
+        )
+        pipe = pipeline("item-recommendation", model=str(folder))
+        assert lists == [pipe(users[0]), pipe(users, k=3, exclude_seen=True)]
+        # New weights: an export of the old ones is neither pushed nor left there.
+        os.utime(exported / "model.safetensors")
+        os.utime(exported / "onnx" / "model.onnx", (1, 1))
+        (line,) = run_commands(server, home, push)
+        assert line.startswith("error: ") and "model.onnx is older than the weights; export again" in line
+        shutil.rmtree(exported / "onnx")
+        client(server, home, RUN_COMMANDS, json.dumps([[*map(str, push)]]))
+        assert not EXPORT & set(server.files("user/served"))
+
+
+def test_the_page_is_pushed_as_a_space(tmp_path):
+    pytest.importorskip("gradio")
+    push = ["demo", "--model_dir", "user/a", "user/b", "--hub_space_id", "user/try"]
+    with HubServer() as server:
+        client(server, tmp_path / "home", RUN_COMMANDS, json.dumps([push]))
+        files = server.files("user/try", repo_type="space")
+        assert set(files) - {".gitattributes"} == {"README.md", "app.py", "models.txt", "requirements.txt"}
+        assert files["models.txt"] == b"user/a\nuser/b\n" and b'models: ["user/a", "user/b"]' in files["README.md"]
+        assert server.repos["space", "user/try"].sdk == "gradio"

@@ -46,7 +46,11 @@ def serve(folder, environment=None):
     own |= {"HF_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"} | (environment or {})
     with open(folder / "log", "w") as log:
         process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=folder, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT
+            [os.environ.get("SPACE_PYTHON", sys.executable), "app.py"],
+            cwd=folder,
+            env=os.environ | own,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
     url = f"http://127.0.0.1:{port}"
     for _ in range(240):

@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -146,22 +147,13 @@ def test_the_runner_needs_numpy_and_onnxruntime_alone(processor, tmp_path):
         *("model.onnx", "model.onnx.data", "vocabulary.json", "processor_config.json", "config.json"),
         *("recommend.py", "vocabulary_bert4rec.py"),
     }
-    code = f"""
-import sys
-for name in ("torch", "transformers", "bert4rec_hf", "datasets", "pyarrow", "huggingface_hub", "onnx", "safetensors"):
-    sys.modules[name] = None
-sys.argv = ["recommend.py", '{{"history": ["i1", "i4"], "profile": {{"sex": "F", "age": 7.0}}}}', "--k", "4"]
-exec(compile(open({str(folder / "recommend.py")!r}).read(), {str(folder / "recommend.py")!r}, "exec"))
-"""
-    env = {"PYTHONPATH": str(folder), "PATH": ""}
-    out = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            code.replace("exec(compile", f"__file__ = {str(folder / 'recommend.py')!r}; exec(compile"),
-        ],
-        **{"capture_output": True, "text": True, "check": True, "env": env},
-    ).stdout
+    hide = "import runpy, sys\nfor name in sys.argv.pop(1).split(','): sys.modules[name] = None\n"
+    run_it = "sys.argv.pop(0)\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    names = "torch,transformers,bert4rec_hf,datasets,pyarrow,huggingface_hub,onnx,safetensors"
+    user = '{"history": ["i1", "i4"], "profile": {"sex": "F", "age": 7.0}}'
+    command = [os.environ.get("RUNNER_PYTHON", sys.executable), "-c", hide + run_it, names]
+    command += [str(folder / "recommend.py"), user, "--k", "4"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     pipe = ItemRecommendationPipeline(model=model, processor=processor)
     assert_alike([json.loads(out)], [pipe({"history": ["i1", "i4"], "profile": {"sex": "F", "age": 7}}, k=4)])
 

@@ -28,6 +28,8 @@ CSS = """
 button.item {text-align: left; justify-content: flex-start; white-space: normal; overflow-wrap: anywhere}
 .why {overflow-wrap: anywhere}
 .bar {height: .4em; border-radius: .2em; background: var(--primary-500)}
+.report table {display: block; overflow-x: auto}
+.report :is(td, th) {word-break: normal; white-space: nowrap}
 .similar {margin-left: 2em; width: calc(100% - 2em)}
 """
 
@@ -125,7 +127,7 @@ def build(pipelines: dict[str, Pipeline]) -> gr.Blocks:
             for name in pipelines:
                 with gr.Column(min_width=320):
                     text, pictures = report(name)
-                    gr.Markdown(text)
+                    gr.Markdown(text, elem_classes="report")
                     for picture in pictures:
                         gr.Image(picture, show_label=False, interactive=False)
     return page
