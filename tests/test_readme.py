@@ -10,7 +10,7 @@ from helpers import make_model
 
 from bert4rec_hf import load_ensemble, load_processor, write_sample_data
 from bert4rec_hf.__main__ import COMMANDS
-from bert4rec_hf.cli import analyze, ensemble, evaluate, nightly, predict, push, train
+from bert4rec_hf.cli import analyze, demo, ensemble, evaluate, export, nightly, predict, push, train
 from bert4rec_hf.cli.arguments import ALIASES, CommandParser
 
 
@@ -36,25 +36,31 @@ def test_python_runs(page, fitted, work_dir, monkeypatch):
     monkeypatch.chdir(work_dir)
     known = iter(fitted[0].vocabulary["item_ids"] * 10)
     snippets = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    names = {}  # a page is read from top to bottom
     for snippet in snippets:
         if "read_interactions" not in snippet:  # this model has other ids
-            snippet = re.sub(r"(?<=[\[ ])\d{1,4}(?=[,\]])", lambda _: str(next(known)), snippet)
-        exec(snippet, {})
+            snippet = re.sub(r"(?<=[\[( ])\d{3,4}(?=[,\])])", lambda _: str(next(known)), snippet)
+        exec(snippet, names)
     if page.stem == "ensembles":
         assert len(load_ensemble(["exps/both"])[0].members) == 2
     if page.stem == "new_items":
         assert load_processor("grown").vocabulary["item_ids"][-2:] == [90001, 90002]
-    assert bool(snippets) == (page.stem in ("README", "ensembles", "new_items", "recommending", "trainer"))
+    assert bool(snippets) == (page.stem in ("README", "ensembles", "new_items", "recommending", "serving", "trainer"))
 
 
 def test_commands_name_flags_that_exist():
-    modules = (analyze, ensemble, evaluate, nightly, predict, push)
+    modules = (analyze, demo, ensemble, evaluate, export, nightly, predict, push)
     arguments = [value for module in modules for name, value in vars(module).items() if name.endswith("Arguments")]
     known = {field.name for cls in arguments for field in fields(cls)} | ALIASES.keys()
-    known |= {flag[2:] for flag in CommandParser(train.ARGUMENTS, "").flags} | {"nproc_per_node", "help", "help-all"}
+    known |= {flag[2:] for flag in CommandParser(train.ARGUMENTS, "").flags} | {
+        "nproc_per_node",
+        "help",
+        "help-all",
+        "app-dir",
+    }
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        flags = set(re.findall(r"--([a-z_-]*[a-z])", text))
+        flags = set(re.findall(r"--([a-z_-]*[a-z]\d?)", text))
         assert flags <= known, (page, flags - known)
         assert set(re.findall(r"bert4rec-hf (\w+) ", text)) <= {*COMMANDS, "is"}, page
 

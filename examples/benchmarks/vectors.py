@@ -43,10 +43,14 @@ def main():
     items = items[generator.integers(len(items), size=args.num_items)]
     items += NOISE * items.std(0) * generator.standard_normal(items.shape, dtype=np.float32)
 
-    # 2. The index
+    # 2. The index. With one more number, by which all items have the same length, the largest inner product is the
+    # smallest distance (https://doi.org/10.1145/2645710.2645741): graphs find that far better.
     start = time.perf_counter()
-    index = Index(ndim=items.shape[1], metric="ip", dtype="f32", connectivity=32, expansion_add=128)
-    index.add(np.arange(len(items)), items)
+    squares = (items**2).sum(1)
+    extended = np.column_stack([items, np.sqrt(squares.max() - squares)])
+    index = Index(ndim=extended.shape[1], metric="l2sq", dtype="f32", connectivity=32, expansion_add=128)
+    index.add(np.arange(len(extended)), extended)
+    queries = np.column_stack([users, np.zeros(len(users), users.dtype)])
     figures = {"items": len(items), "build_s": round(time.perf_counter() - start, 1)}
     print(f"{len(items):,} vectors of {items.shape[1]} numbers indexed in {figures['build_s']:.0f} s")
 
@@ -60,7 +64,7 @@ def main():
     for expansion in (64, 256, 1024, 4096):
         index.expansion_search = expansion
         start = time.perf_counter()
-        found = [index.search(user, K, threads=1).keys for user in users]
+        found = [index.search(query, K, threads=1).keys for query in queries]
         milliseconds = 1000 * (time.perf_counter() - start) / len(users)
         recall = np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, exact)])
         figures[f"expansion {expansion}"] = {"recall@10": round(float(recall), 4), "ms": round(milliseconds, 3)}

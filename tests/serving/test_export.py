@@ -147,8 +147,9 @@ def test_the_runner_needs_numpy_and_onnxruntime_alone(processor, tmp_path):
         *("model.onnx", "model.onnx.data", "vocabulary.json", "processor_config.json", "config.json"),
         *("recommend.py", "vocabulary_bert4rec.py"),
     }
-    hide = "import runpy, sys\nfor name in sys.argv.pop(1).split(','): sys.modules[name] = None\n"
-    run_it = "sys.argv.pop(0)\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    hide = "import os, runpy, sys\nfor name in sys.argv.pop(1).split(','): sys.modules[name] = None\n"
+    run_it = "sys.argv.pop(0)\nsys.path.insert(0, os.path.dirname(sys.argv[0]))\n"
+    run_it += "runpy.run_path(sys.argv[0], run_name='__main__')"
     names = "torch,transformers,bert4rec_hf,datasets,pyarrow,huggingface_hub,onnx,safetensors"
     user = '{"history": ["i1", "i4"], "profile": {"sex": "F", "age": 7.0}}'
     command = [os.environ.get("RUNNER_PYTHON", sys.executable), "-c", hide + run_it, names]
