@@ -18,7 +18,7 @@ from ..data.interactions import DataArguments, read_interactions
 from ..data.splits import Split
 from ..errors import DataError
 from ..evaluation.evaluator import RankingEvaluator
-from ..files import atomic_write, check_report_dir
+from ..files import atomic_write, check_report_dir, write_errors
 from ..hub.load import load_checkpoint
 from ..serving.export import FORMATS, INT8, METRIC, TOLERANCE, export_model
 from ..serving.vectors import item_vectors, user_vectors
@@ -35,7 +35,7 @@ class ExportArguments:
     )
     output_dir: str | None = field(
         default=None,
-        metadata={"help": "Folder to write to; by default one in the checkpoint's, named after the format."},
+        metadata={"help": "Folder to write to; by default onnx, openvino or parquet, in the checkpoint's folder."},
     )
     k: int | None = field(
         default=None, metadata={"help": "The graph returns the k best items instead of all log-probabilities."}
@@ -76,7 +76,8 @@ def main():
         tables = {"items.parquet": item_vectors(model, processor)}
         if interactions is not None:
             tables["users.parquet"] = user_vectors(model, processor, interactions, args.eval_batch_size)
-        os.makedirs(output_dir, exist_ok=True)
+        with write_errors(output_dir):
+            os.makedirs(output_dir, exist_ok=True)
         for name, table in tables.items():
             with atomic_write(os.path.join(output_dir, name)) as part:
                 table.to_parquet(part)
@@ -89,7 +90,8 @@ def main():
         print(f"{FORMATS[args.format]}: written")
         if ndcg:
             change = ndcg["int8"] / ndcg["float32"] - 1 if ndcg["float32"] else 0.0
-            verdict = "written" if change >= -TOLERANCE else f"not written, it loses more than {TOLERANCE:.0%}"
+            is_written = os.path.exists(os.path.join(output_dir, INT8))
+            verdict = "written" if is_written else f"not written, it loses more than {TOLERANCE:.0%}"
             print(
                 f"{INT8}: {verdict}; {METRIC} in validation {ndcg['int8']:.4f}, of float32 {ndcg['float32']:.4f} "
                 f"({change:+.2%})"

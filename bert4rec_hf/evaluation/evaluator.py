@@ -2,10 +2,10 @@
 """Ranking the whole catalogue for many users, and scoring the lists."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
-from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +24,8 @@ from ..data.interactions import Interactions, read_user_ids
 from ..errors import DataError
 from ..files import atomic_write
 from ..metrics.ranking.ranking import ranking_scores
-from ..model.modeling_bert4rec import Bert4RecForMaskedLM
+from ..model.modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
 from ..model.processing_bert4rec import Bert4RecProcessor
-from ..model.recommendation_bert4rec import RecommendationMixin
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 from .targets import Targets
 
@@ -185,34 +184,49 @@ def recommend_all(
     ranked = np.full((len(dataset), k), -1, dtype=np.int64)
     settings = {"k": k, "exclude_seen": exclude_seen} | ({"allow_fewer": True} if allow_fewer else {})
     batches = batches_of(dataset, processor, batch_size, device, description)
-    for users, lists in _map(lambda inputs: recommend(**inputs, **settings), batches, _num_threads(recommend, device)):
+    for users, lists in _map(
+        lambda inputs: recommend(**inputs, **settings),
+        batches,
+        _num_threads(recommend, device, -(-len(dataset) // batch_size)),
+    ):
         item_ids = lists.item_ids.cpu().numpy()
         ranked[users, : item_ids.shape[1]] = np.where(item_ids == processor.pad_token_id, -1, item_ids)
     return ranked
 
 
-def _num_threads(recommend: Callable, device: torch.device | str) -> int:
+def _num_threads(recommend: Callable, device: torch.device | str, num_batches: int) -> int:
     """How many batches to rank at once: on a CPU two batches with a thread each take 0.6 of one after the other."""
-    is_models_own = isinstance(
-        getattr(recommend, "__self__", None), RecommendationMixin
-    )  # others may not be thread-safe
-    if torch.device(device).type != "cpu" or not is_models_own or torch.is_autocast_enabled("cpu"):
+    method = recommend.func if isinstance(recommend, partial) else recommend
+    model = getattr(method, "__self__", None)
+    # Other functions may not be thread-safe; processes that share weights must run in step.
+    if not isinstance(model, Bert4RecPreTrainedModel) or torch.distributed.is_initialized():
         return 1
-    return torch.get_num_threads()
+    has_hooks = any(hasattr(module, "_hf_hook") for module in model.modules())  # offloaded weights come and go
+    if torch.device(device).type != "cpu" or has_hooks or torch.is_autocast_enabled("cpu"):
+        return 1
+    return min(torch.get_num_threads(), num_batches, 8)  # each needs memory for its scores
+
+
+def _result(users: np.ndarray, ranked: Future) -> tuple[np.ndarray, ModelOutput]:
+    return users, ranked.result()
 
 
 def _map(function: Callable, batches: Iterator, num_threads: int) -> Iterator[tuple[np.ndarray, ModelOutput]]:
     """The users of each batch, and `function` of its inputs."""
-    if num_threads == 1:
+    if num_threads < 2:
         yield from ((users, function(inputs)) for users, inputs in batches)
         return
+    all_threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(num_threads, initializer=partial(torch.set_num_threads, 1)) as pool:
-            while group := [*islice(batches, num_threads)]:
-                users, inputs = zip(*group)
-                yield from zip(users, pool.map(function, inputs))
+            waiting: deque = deque()
+            for users, inputs in batches:  # the next batch is made while these are ranked
+                waiting.append((users, pool.submit(function, inputs)))
+                if len(waiting) > num_threads:
+                    yield _result(*waiting.popleft())
+            yield from (_result(*job) for job in waiting)
     finally:
-        torch.set_num_threads(num_threads)
+        torch.set_num_threads(all_threads)
 
 
 def batches_of(

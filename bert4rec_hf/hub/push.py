@@ -13,8 +13,9 @@ from ..model.weights_bert4rec import stale_weights
 from .load import CARD_NAME, CHECKPOINT_FILES, PLOTS
 
 
+EXPORT_DIRS = ("onnx", "openvino", "parquet")
 # What `export` writes into a checkpoint's folder.
-EXPORTS = ("onnx/*.onnx", "onnx/*.onnx.data", "openvino/*.xml", "openvino/*.bin", "parquet/*.parquet")
+EXPORTS = ("onnx/*.onnx", "onnx/*.onnx.data", "openvino/*.xml", "openvino/*.bin", "parquet/items.parquet")
 EXPORT_FILES = [*EXPORTS, "onnx/*.json", "openvino/*.json", "onnx/*.py", "openvino/*.py"]
 HANDLER_FILES = {
     "handler.py": os.path.join(os.path.dirname(__file__), "handler.py"),
@@ -32,9 +33,9 @@ def push_checkpoint(
     handler: bool = False,
 ) -> CommitInfo:
     """
-    Pushes a checkpoint to the Hub: only the files named in [`CHECKPOINT_FILES`], no pickles, and what
-    [`export_model`] wrote into its folders `onnx` and `openvino`. Weights, plots and exports of an earlier checkpoint
-    are deleted in the same commit. The examples in the pushed card load `repo_id`.
+    Pushes a checkpoint to the Hub: only the files named in [`CHECKPOINT_FILES`], no pickles, and what `export` wrote
+    into its folders `onnx`, `openvino` and `parquet`, without user vectors. Weights, plots and exports of an earlier
+    checkpoint are deleted in the same commit. The examples in the pushed card load `repo_id`.
 
     Args:
         folder (`str`): with the files at its root.
@@ -78,9 +79,7 @@ def find_exports(folder: str) -> list[str]:
     Raises:
         `DataError`: if one is older than the weights, which it may not be made of.
     """
-    names = [
-        f"{name}/{file}" for name in ("onnx", "openvino", "parquet") for file in _files(os.path.join(folder, name))
-    ]
+    names = [f"{name}/{file}" for name in EXPORT_DIRS for file in _files(os.path.join(folder, name))]
     weights = [os.path.join(folder, name) for name in stale_weights(os.listdir(folder), [])]
     trained = max(map(os.path.getmtime, weights), default=0)
     for name in filter_repo_objects(names, allow_patterns=list(EXPORTS)):

@@ -76,24 +76,26 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         columns = item_features.split(self.max_values, dim=1)
         return sum(bag(ids) for bag, ids in zip(self.feature_embeddings, columns))
 
-    def keeps(self, weight: torch.Tensor) -> bool:
-        """Whether the complete table of `weight` is cached and its source tensors are unchanged."""
-        if self._kept is None or torch.compiler.is_compiling() or torch.is_grad_enabled():
-            return False
-        sources, versions, _ = self._kept
+    def kept(self, weight: torch.Tensor) -> torch.Tensor | None:
+        """The complete table of `weight`, if it is cached and its source tensors are unchanged."""
+        kept = self._kept  # read once: threads may share a model
+        if kept is None or torch.compiler.is_compiling() or torch.is_grad_enabled():
+            return None
+        sources, versions, table = kept
         # The cache holds references to the sources, so that no other tensor can reuse their memory.
-        return all(
+        is_unchanged = all(
             one.data_ptr() == other.data_ptr() and version == _version(other) and one.dtype == other.dtype
             for one, version, other in zip(sources, versions, self._sources(weight))
         )
+        return table if is_unchanged else None
 
     def _sources(self, weight: torch.Tensor) -> list[torch.Tensor]:
         return [weight, self.item_features, *(bag.weight for bag in self.feature_embeddings)]
 
     def all_items(self, weight: torch.Tensor) -> torch.Tensor:
         """`weight` `(vocab_size, hidden_size)` plus the pooled features of each item."""
-        if self.keeps(weight):
-            return self._kept[2]
+        if (table := self.kept(weight)) is not None:
+            return table
         table = weight + self.pool_features(self.item_features)
         if not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
             sources = self._sources(weight)
@@ -116,7 +118,7 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         if self.max_values:
             # With more tokens than items, pooling each item once takes a third of the time.
             pool_once = not torch.compiler.is_compiling() and input_ids.numel() >= self.num_embeddings
-            if pool_once or self.keeps(weight):
+            if pool_once or self.kept(weight) is not None:
                 return nn.functional.embedding(input_ids, self.all_items(weight), self.padding_idx)
         embeddings = nn.functional.embedding(input_ids, weight, self.padding_idx)
         if not self.max_values:
@@ -280,9 +282,16 @@ class Bert4RecMLP(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
         self.act = ACT2FN[config.hidden_act]
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.rows_at_once = max(256, 2**18 // config.intermediate_size)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.down_proj(self.act(self.up_proj(hidden_states)))
+        is_on_cpu = hidden_states.device.type == "cpu" and not torch.compiler.is_compiling()
+        if torch.is_grad_enabled() or not is_on_cpu or hidden_states[..., 0].numel() <= self.rows_at_once:
+            return self.down_proj(self.act(self.up_proj(hidden_states)))
+        # In pieces whose activations stay in the cache: ranking takes 0.9 of the time.
+        pieces = hidden_states.flatten(0, -2).split(self.rows_at_once)
+        pieces = [self.down_proj(self.act(self.up_proj(piece))) for piece in pieces]
+        return torch.cat(pieces).view(hidden_states.shape)
 
 
 class Bert4RecLayer(GradientCheckpointingLayer):

@@ -230,7 +230,10 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
 
     def feature_values(self, name: str) -> torch.Tensor:
         members = [member for member in self.members if name in {f["name"] for f in member.config.item_features}]
-        return (members or self.members)[0].feature_values(name)
+        if not members:
+            names = [feature["name"] for feature in self.config.item_features]
+            raise ValueError(f"no member has the item feature {name!r}; there are {', '.join(names) or 'none'}.")
+        return members[0].feature_values(name)
 
     def unit_vectors(self, item_ids: torch.LongTensor) -> torch.Tensor:
         return torch.cat([member.unit_vectors(item_ids) for member in self.members], dim=-1) / len(self.members) ** 0.5
@@ -246,11 +249,13 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     def repeated_probabilities(
         self, input_ids: torch.LongTensor, item_ids: torch.LongTensor, user_features: torch.LongTensor | None = None
     ) -> torch.Tensor | None:
+        if self.config.voting != "probability":  # other votes are no sums of parts
+            return None
         repeated = [
             member.repeated_probabilities(input_ids, item_ids, self.features_of(member, user_features))
             for member in self.members
         ]
-        if self.config.voting != "probability" or all(part is None for part in repeated):
+        if all(part is None for part in repeated):
             return None
         weights = self.config.weights or [1.0] * len(self.members)
         parts = [weight * part for weight, part in zip(weights, repeated) if part is not None]

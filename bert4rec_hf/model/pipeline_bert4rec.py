@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import Pipeline
 
+from .layers_bert4rec import is_item
 from .weights_bert4rec import ReplacingPushMixin
 
 
@@ -118,7 +119,7 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
         inputs = self.ensure_tensor_on_device(**self.preprocess(user))
         inputs = {name: inputs[name] for name in ("input_ids", "attention_mask", "user_features") if name in inputs}
         explained = self.model.explain(item_ids=tokens, **inputs)
-        is_event = inputs["input_ids"][0] != self.processor.pad_token_id
+        is_event = is_item(self.model.config, inputs["input_ids"][0])
         history = inputs["input_ids"][0][is_event]
         events = [*zip(self.processor.decode(history), self.processor.titles(history))]
         repeat_shares = [None] * len(tokens) if explained.repeat_share is None else explained.repeat_share.tolist()

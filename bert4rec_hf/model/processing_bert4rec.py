@@ -177,7 +177,8 @@ class Bert4RecProcessor(ProcessorMixin):
         if not isinstance(profile, (dict, type(None))):
             raise ValueError(f"a profile is a dict of user features, not {profile!r:.200}.")
         if set(profile or {}) - set(self.user_feature_names):
-            logger.warning_once(f"The model has no user features but {', '.join(self.user_feature_names)}.")
+            names = ", ".join(self.user_feature_names) or "none"
+            logger.warning_once(f"The user features of the model are {names}; others are ignored.")
         return [
             ids.get(normalize_value((profile or {}).get(name)), 0)
             for name, ids in zip(self.user_feature_names, self._user_value_ids)

@@ -135,8 +135,8 @@ def rerank_items(
             For each limited feature the value ids of all items, `(vocab_size, max_values)`, 0 where there is none, and
             the number of items in a list that may share a value.
         reorder (`Callable`, *optional*):
-            From lists `item_ids` and `scores` and the number of items needed to the order in which to choose: places
-            `(batch_size, at least that number)`.
+            From the `POOL * k` best, `item_ids` and `scores`, and the number of items needed to the order in which to
+            choose: places `(batch_size, that number)`. What comes after them in a longer list keeps its order.
 
     Raises:
         `ValueError`: if a list cannot hold `k` items, unless `allow_fewer`.
@@ -145,15 +145,19 @@ def rerank_items(
     while True:
         length = min(length, num_items)
         item_ids, scores = rank(k=length, allow_fewer=True).to_tuple()
+        is_complete = scores[:, -1].isneginf()  # the user has no more items
         if reorder is not None:
-            places = reorder(item_ids, scores, length if limits else min(k, length))
+            pool = min(POOL * k, length)
+            places = reorder(item_ids[:, :pool], scores[:, :pool], pool if limits else min(k, pool))
+            rest = torch.arange(pool, length, device=places.device).expand(len(places), -1)
+            places = torch.cat([places, rest], dim=1)
             item_ids, scores = item_ids.gather(1, places), scores.gather(1, places)
-        places = _within_limits(item_ids, scores, limits, k) if limits else None
+        places = _within_limits(item_ids, scores, limits, min(k, length)) if limits else None
         if places is not None:
-            is_short = places < 0
             item_ids, scores = item_ids.gather(1, places.clamp(min=0)), scores.gather(1, places.clamp(min=0))
-            scores = scores.masked_fill(is_short, -torch.inf)
-        if length == num_items or not scores[:, :k].isneginf().any():
+            scores = scores.masked_fill(places < 0, -torch.inf)
+        is_short = scores[:, :k].isneginf().any(1)
+        if length == num_items or not (is_short & ~is_complete).any():
             return as_lists(scores[:, :k], item_ids[:, :k], k, allow_fewer)
         length *= POOL
 
@@ -167,6 +171,8 @@ def _within_limits(
     blocked = scores.isneginf()
     chosen = torch.full((len(item_ids), k), -1, device=item_ids.device)
     for number in range(k):
+        if blocked.all():
+            break
         place = (~blocked).long().argmax(1)  # the first
         is_there = ~blocked[rows, place]
         chosen[:, number] = torch.where(is_there, place, -1)

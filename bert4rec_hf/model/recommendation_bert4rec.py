@@ -210,7 +210,8 @@ class RecommendationMixin:
     ) -> "Bert4RecExplanationOutput":
         """
         How much each event of one user's history raises the log-probability of items: their score after the whole
-        history, less that without the event. An event that was had again is judged event by event.
+        history, less that without the event. If an item occurs several times, each
+        occurrence is left out on its own.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(1, sequence_length)`): the history, as for `recommend`.
@@ -237,7 +238,7 @@ class RecommendationMixin:
         raised = scores.new_zeros(len(item_ids), history.shape[1])
         raised[:, places] = (scores[:1] - scores[1:]).T
         repeated = self.repeated_probabilities(history, item_ids, user_features)
-        repeat_share = None if repeated is None else repeated / scores[0].exp()
+        repeat_share = None if repeated is None else (repeated.log() - scores[0]).exp()
         return Bert4RecExplanationOutput(scores=scores[0], raised=raised, repeat_share=repeat_share)
 
     def repeated_probabilities(
@@ -416,7 +417,7 @@ class NextItemMixin(RecommendationMixin):
         if self.repeat_prior is not None:
             raise ValueError(
                 "a model with a repeat prior has no vectors: what a user had before is raised for this user alone, "
-                "which no inner product does. Train one with --repeat_prior false."
+                "which no inner product can express. Train one with --repeat_prior false."
             )
 
     def repeated_probabilities(

@@ -10,6 +10,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from transformers.utils import CONFIG_NAME, PROCESSOR_NAME
 
 from ..errors import DataError
 from ..evaluation.evaluator import RankingEvaluator
-from ..files import atomic_write
+from ..files import atomic_write, write_errors
 from ..hub.load import load_config
 from ..model import vocabulary_bert4rec
 from ..model.configuration_bert4rec import Bert4RecConfig
@@ -55,7 +56,8 @@ class Bert4RecForExport(Bert4RecPreTrainedModel):
     ):
         super().__init__(model.config)
         self.model = copy.deepcopy(model).cpu().float().eval()
-        for member in getattr(self.model, "members", [self.model]):
+        self.members = [*getattr(self.model, "members", [self.model])]
+        for member in self.members:
             finish_item_table(member)
             member.add_mask = partial(add_mask_on_the_right, member.config)
         self.k, self.exclude_seen = k, exclude_seen
@@ -74,9 +76,10 @@ class Bert4RecForExport(Bert4RecPreTrainedModel):
             `scores` `(batch_size, vocab_size)`, or `item_ids` and `scores`, both `(batch_size, k)`.
         """
         scores = self.model.score(input_ids, None, user_features)
-        config = self.model.config
-        special_ids = torch.tensor([config.pad_token_id, config.mask_token_id, config.unk_token_id])
-        scores = scores.index_fill(1, special_ids, -torch.inf)  # OpenVINO makes NaN of a sum of nothing
+        if any(member.repeat_prior is not None for member in self.members):
+            config = self.model.config
+            special_ids = torch.tensor([config.pad_token_id, config.mask_token_id, config.unk_token_id])
+            scores = scores.index_fill(1, special_ids, -torch.inf)  # OpenVINO adds two probabilities of 0 to NaN
         if self.exclude_seen:
             scores = scores.scatter(1, input_ids, -torch.inf)
         if self.k is None:
@@ -126,6 +129,7 @@ class ExportedModel(RecommendationMixin):
     """
 
     device, training = torch.device("cpu"), False
+    NOT_THERE = "an exported model has no item features and vectors: max_per and diversity need the model itself."
 
     def __init__(self, folder: str, file_name: str | None = None, num_threads: int | None = None):
         self.config = load_config(folder)
@@ -147,7 +151,16 @@ class ExportedModel(RecommendationMixin):
             if user_features is None:
                 user_features = input_ids.new_zeros(len(input_ids), len(self.config.user_features))
             inputs["user_features"] = user_features.long().numpy()
-        return torch.from_numpy(self.run(inputs)["scores"])
+        scores = torch.from_numpy(self.run(inputs)["scores"])
+        if scores.shape[1] != self.config.vocab_size:
+            raise ValueError("the graph returns lists, not all scores; export it without --k.")
+        return scores
+
+    def feature_values(self, name: str) -> torch.Tensor:
+        raise ValueError(self.NOT_THERE)
+
+    def unit_vectors(self, item_ids: torch.LongTensor) -> torch.Tensor:
+        raise ValueError(self.NOT_THERE)
 
 
 def export_model(
@@ -189,27 +202,37 @@ def export_model(
         raise DataError("an ensemble that votes by reciprocal ranks cannot be exported; use --voting probability.")
     if k is not None and not 1 <= k <= processor.vocab_size - vocabulary_bert4rec.NUM_SPECIAL_TOKENS:
         raise DataError(f"k is {k}; it must be from 1 to the number of items.")
-    if int8_evaluator is not None and (export_format != "onnx" or k is not None or exclude_seen):
-        raise DataError("int8 needs the format onnx, and log-probabilities of all items: no k and no exclude_seen.")
+    if int8_evaluator is not None and export_format != "onnx":
+        raise DataError("int8 needs the format onnx.")
     processor.check_config(model.config)
-    graph = Bert4RecForExport(model, k, exclude_seen)
-    ndcg = {}
-    os.makedirs(output_dir, exist_ok=True)
+    ndcg, files = {}, {"float32": FORMATS[export_format]}
+    with write_errors(output_dir):
+        os.makedirs(output_dir, exist_ok=True)
     with atomic_write(output_dir) as part:
         os.mkdir(part)
-        _save_graph(graph, export_format, part)
         model.config.to_json_file(os.path.join(part, CONFIG_NAME), use_diff=True)
         processor.to_json_file(os.path.join(part, PROCESSOR_NAME))
         processor.save_vocabulary(part)
         for module in (recommend, vocabulary_bert4rec):
             shutil.copy(module.__file__, part)
-        if int8_evaluator is not None:
-            _save_graph(graph, export_format, part, int8=True)
-            for name, file in (("float32", FORMATS["onnx"]), ("int8", INT8)):
+        graph = Bert4RecForExport(model, k, exclude_seen)
+        if int8_evaluator is not None:  # by the log-probabilities, also where lists are exported
+            graph.k, graph.exclude_seen = None, False
+            for name, file in (files | {"int8": INT8}).items():
+                _save_graph(graph, export_format, part, int8=file == INT8)
                 ndcg[name] = int8_evaluator(ExportedModel(part, file))[METRIC]
-            if ndcg["int8"] < (1 - TOLERANCE) * ndcg["float32"]:
+            if ndcg["int8"] >= (1 - TOLERANCE) * ndcg["float32"]:
+                files["int8"] = INT8
+            else:
                 for name in (INT8, f"{INT8}.data"):
                     os.remove(os.path.join(part, name))
+            graph.k, graph.exclude_seen = k, exclude_seen
+        if int8_evaluator is None or k is not None or exclude_seen:
+            for file in files.values():
+                _save_graph(graph, export_format, part, int8=file == INT8)
+    if "int8" not in files and export_format == "onnx":  # one of earlier weights
+        for name in (INT8, f"{INT8}.data"):
+            Path(output_dir, name).unlink(missing_ok=True)
     return ndcg
 
 

@@ -46,8 +46,11 @@ class LivePipeline:
     def __init__(self, folder: str, max_batch: int = 64, reload_seconds: float = 2.0):
         self.folder, self.max_batch, self.reload_seconds = folder, max_batch, reload_seconds
         self._waiting: queue.SimpleQueue = queue.SimpleQueue()
-        self._closed = threading.Event()
-        self._load(self._files())
+        self._closed, self._lock = threading.Event(), threading.Lock()
+        try:
+            self._load(self._files())
+        except OSError as error:
+            raise DataError(f"{folder} cannot be read: {error.strerror}.") from None
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._work, self._watch)]
         for thread in self._threads:
             thread.start()
@@ -62,16 +65,18 @@ class LivePipeline:
         Returns:
             `Future`: of the list, or of the `ValueError` that the pipeline raises for this user.
         """
-        if self._closed.is_set():
-            raise RuntimeError("this LivePipeline is closed.")
         future: Future = Future()
-        self._waiting.put((user, settings, future))
+        with self._lock:  # nothing is put after what ends the work
+            if self._closed.is_set():
+                raise RuntimeError("this LivePipeline is closed.")
+            self._waiting.put((user, settings, future))
         return future
 
     def close(self) -> None:
         """Answers what was asked for, and ends the threads."""
-        self._closed.set()
-        self._waiting.put(None)
+        with self._lock:
+            self._closed.set()
+            self._waiting.put(None)
         for thread in self._threads:
             thread.join()
 
@@ -82,15 +87,15 @@ class LivePipeline:
         self.close()
 
     def _files(self) -> list[tuple[str, int, int]]:
-        files = [(entry.name, entry.stat()) for entry in os.scandir(self.folder) if entry.is_file()]
+        entries = [entry for entry in os.scandir(self.folder) if entry.name.endswith((".json", ".safetensors"))]
+        files = [(entry.name, entry.stat()) for entry in entries]
         return sorted((name, stat.st_ino, stat.st_mtime_ns) for name, stat in files)
 
     def _load(self, files: list):
         # From a copy: weights stay mapped, and a mapped file that is written over ends the process.
         with tempfile.TemporaryDirectory() as copy:
             for name, *_ in files:
-                if name.endswith((".json", ".safetensors")):
-                    shutil.copyfile(os.path.join(self.folder, name), os.path.join(copy, name))
+                shutil.copyfile(os.path.join(self.folder, name), os.path.join(copy, name))
             model, processor = load_checkpoint(copy)
         self.pipeline = ItemRecommendationPipeline(model=model, processor=processor)
         self._loaded = files
@@ -123,16 +128,16 @@ class LivePipeline:
 
     def _answer(self, pipeline: ItemRecommendationPipeline, group: list[tuple[dict, dict, Future]]):
         settings = group[0][1]
-        if len(group) > 1 and "k" in settings:  # the longest list begins with the shorter ones
-            settings = settings | {"k": max(own["k"] for _, own, _ in group)}
         try:
+            if settings.get("k") is not None:  # the longest list begins with the shorter ones
+                settings = settings | {"k": max(own["k"] for _, own, _ in group)}
             lists = pipeline([user for user, *_ in group], batch_size=len(group), **settings)
         except Exception as error:
             if len(group) == 1:
                 return group[0][2].set_exception(error)
-            for job in group:  # one bad request must not fail the others
-                self._answer(pipeline, [job])
-            return
+            middle = len(group) // 2  # one bad request must not fail the others
+            self._answer(pipeline, group[:middle])
+            return self._answer(pipeline, group[middle:])
         for (_, own, future), items in zip(group, lists):
             future.set_result(items[: own.get("k")])
 

@@ -9,6 +9,7 @@ only, and the files beside it:
 import argparse
 import json
 import os
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -38,8 +39,14 @@ def open_graph(path: str, num_threads: int | None = None) -> Callable[[dict[str,
         config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}  # bf16 would change the lists
         config |= {} if num_threads is None else {"INFERENCE_NUM_THREADS": num_threads}
         model = openvino.Core().compile_model(path, "CPU", config)
-        names = [output.get_any_name() for output in model.outputs]
-        return lambda inputs: dict(zip(names, map(np.array, model(inputs, share_outputs=True).to_tuple())))
+        names, local = [output.get_any_name() for output in model.outputs], threading.local()
+
+        def run(inputs):
+            if not hasattr(local, "request"):  # one serves one thread
+                local.request = model.create_infer_request()
+            return dict(zip(names, map(np.array, local.request.infer(inputs, share_outputs=True).to_tuple())))
+
+        return run
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -100,7 +107,9 @@ class Recommender:
         self.titles = vocabulary.get("titles") or [None] * len(self.item_ids)
         self.token_ids = {item: token for token, item in enumerate(self.item_ids, start=NUM_SPECIAL_TOKENS)}
         self.user_features = [(f["name"], ids_by_value(f["values"])) for f in vocabulary.get("user_features", [])]
-        file_name = file_name or next(name for name in GRAPHS if os.path.exists(os.path.join(folder, name)))
+        file_name = file_name or next((name for name in GRAPHS if os.path.exists(os.path.join(folder, name))), None)
+        if file_name is None:
+            raise ValueError(f"{folder} holds no exported model: neither {' nor '.join(GRAPHS)}.")
         self.run = open_graph(os.path.join(folder, file_name), num_threads)
 
     def __call__(self, users: dict | list[dict], k: int = 10, exclude_seen: bool = False) -> list:
@@ -132,7 +141,8 @@ class Recommender:
         outputs = self.run(inputs)
         if "item_ids" in outputs:
             item_ids, scores = outputs["item_ids"], outputs["scores"]
-            if k > item_ids.shape[1] or exclude_seen or any({"candidates", "exclude"} & user.keys() for user in users):
+            is_filtered = any(user.get("exclude") or user.get("candidates") is not None for user in users)
+            if k > item_ids.shape[1] or exclude_seen or is_filtered:
                 raise ValueError(
                     f"the model was exported with lists of {item_ids.shape[1]} items; export it without --k for "
                     "longer ones and filters."
@@ -145,9 +155,15 @@ class Recommender:
     def encode(self, users: list[dict]) -> dict[str, np.ndarray]:
         """The inputs of the graph: `input_ids` `(batch_size, longest history)`, padded on the left with 0, and
         `user_features` `(batch_size, num_user_features)` if the model has any."""
+        kinds = {"history": (list, tuple), "profile": dict, "candidates": (list, tuple), "exclude": (list, tuple)}
         for user in users:
-            if not isinstance(user, dict) or not isinstance(user.get("history"), (list, tuple)):
+            if not isinstance(user, dict) or user.get("history") is None or not user.keys() <= kinds.keys():
                 raise ValueError(f"a user is {{'history': [...], 'profile': {{...}}}}, not {user!r:.200}.")
+            for name, value in user.items():
+                if value is not None and not isinstance(value, kinds[name]):
+                    raise ValueError(
+                        f"{name} is {value!r:.200}; it must be a {'dict' if name == 'profile' else 'list'}."
+                    )
         tokens = [self._tokens(user["history"], self.unknown_items) for user in users]
         input_ids = np.zeros((len(users), max(1, *map(len, tokens))), dtype=np.int64)
         for row, ids in zip(input_ids, tokens):
@@ -159,11 +175,19 @@ class Recommender:
         return {"input_ids": input_ids, "user_features": np.asarray(values, dtype=np.int64)}
 
     def _tokens(self, item_ids: list, unknown_items: str = "skip") -> list[int]:
-        tokens = [*map(self.token_ids.get, item_ids)]
+        try:
+            tokens = [*map(self.token_ids.get, item_ids)]
+        except TypeError:
+            raise ValueError(f"item ids are numbers or texts, not {item_ids!r:.200}.") from None
         if None not in tokens:
             return tokens
+        unknown = item_ids[tokens.index(None)]
+        if self.item_ids and isinstance(unknown, str) != isinstance(self.item_ids[0], str):
+            raise ValueError(
+                f"item id {unknown!r:.200} is a {type(unknown).__name__}, unlike those of the vocabulary."
+            )
         if unknown_items == "error":
-            raise ValueError(f"item {item_ids[tokens.index(None)]!r:.200} is not in the vocabulary.")
+            raise ValueError(f"item {unknown!r:.200} is not in the vocabulary.")
         return [UNK if token is None else token for token in tokens if unknown_items == "unk" or token is not None]
 
     def top_k(

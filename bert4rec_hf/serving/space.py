@@ -13,7 +13,7 @@ from string import Template
 from huggingface_hub import CommitInfo, HfApi
 
 from ..errors import DataError, hub_errors
-from ..files import atomic_write
+from ..files import atomic_write, write_errors
 
 
 PAGE = Path(__file__).parent / "demo"
@@ -27,8 +27,15 @@ def write_space(models: Sequence[str], folder: str) -> None:
     Args:
         models (`Sequence[str]`): one or two folders or ids on the Hub.
         folder (`str`): made if missing.
+
+    Raises:
+        `DataError`: if the folder is of something else, or cannot be written.
     """
-    os.makedirs(folder, exist_ok=True)
+    if os.path.exists(os.path.join(folder, "README.md")) and not os.path.exists(os.path.join(folder, "models.txt")):
+        raise DataError(f"{folder} has a README.md of something else, which would be replaced; choose another folder.")
+    models = [os.path.abspath(model) if os.path.isdir(model) else model for model in models]
+    with write_errors(folder):
+        os.makedirs(folder, exist_ok=True)
     with atomic_write(folder) as part:
         os.mkdir(part)
         for name in ("app.py", "requirements.txt"):

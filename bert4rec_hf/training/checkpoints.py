@@ -16,6 +16,7 @@ from ..errors import DataError
 from ..evaluation.reports import DATA_REPORT, MODEL_REPORT, USERS_FILE
 from ..files import LOCK_NAME, check_report_dir, sync_all
 from ..hub.load import CHECKPOINT_FILES, load_processor
+from ..hub.push import EXPORT_DIRS
 from ..model.configuration_bert4rec import Bert4RecConfig
 from ..model.processing_bert4rec import VOCABULARY_NAME, Bert4RecProcessor
 
@@ -116,7 +117,7 @@ RUN_FILES = [*CHECKPOINT_FILES, USERS_FILE]
 RUN_FILES += [f"{name}.{ending}" for name in (DATA_REPORT, MODEL_REPORT) for ending in ("json", "txt", "png")]
 
 
-RUN_FILES += [f"{name}.part" for name in ("", *RUN_FILES)] + ["checkpoint-[0-9]*", SAVING_DIR, "runs"]
+RUN_FILES += [f"{name}.part" for name in ("", *RUN_FILES)] + ["checkpoint-[0-9]*", SAVING_DIR, "runs", *EXPORT_DIRS]
 
 
 def check_save_dir(

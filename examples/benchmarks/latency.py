@@ -2,8 +2,8 @@
 """
 How long one user's ten items take, from raw ids to raw ids with the seen ones left out, on one thread: the pipeline
 in torch, the exported model under ONNX Runtime, its int8 version and OpenVINO, beside RePlay's model in torch and
-compiled by OpenVINO, of the same sizes. Weights are random, which changes no time. Milliseconds; ours and RePlay's take
-turns, and the quietest of three rounds counts. (Where a CPU has bfloat16, OpenVINO uses it in RePlay's model.)
+compiled by OpenVINO, of the same sizes. Weights are random, which changes no time. Milliseconds; ours and RePlay's
+take turns, and the quietest of three rounds counts. Where a CPU has bfloat16, OpenVINO uses it in RePlay's model.
 
     python examples/benchmarks/latency.py --replay_python ../replay/bin/python
 
@@ -63,15 +63,16 @@ def measure_ours(folder: str, lengths: list[int], num_items: int, hidden: int, h
     model = Bert4RecForMaskedLM(Bert4RecConfig(**processor.config_kwargs(), **sizes)).eval()
     pipe = ItemRecommendationPipeline(model=model, processor=processor)
     if not Path(folder, "openvino").exists():  # in the first round
-        export_model(model, processor, f"{folder}/onnx", int8_evaluator=lambda model: {METRIC: 0.0})  # kept unseen
-        export_model(model, processor, f"{folder}/openvino", "openvino")
+        lists = {"k": K, "exclude_seen": True}
+        export_model(model, processor, f"{folder}/onnx", **lists, int8_evaluator=lambda model: {METRIC: 0.0})
+        export_model(model, processor, f"{folder}/openvino", "openvino", **lists)
     runners = {
         "ONNX": Recommender(f"{folder}/onnx", num_threads=1),
         "ONNX int8": Recommender(f"{folder}/onnx", "model_int8.onnx", num_threads=1),
         "OpenVINO": Recommender(f"{folder}/openvino", num_threads=1),
     }
     calls = {"torch": lambda user: pipe(user, k=K, exclude_seen=True)}
-    calls |= {name: lambda user, runner=runner: runner(user, K, True) for name, runner in runners.items()}
+    calls |= {name: lambda user, runner=runner: runner(user, K) for name, runner in runners.items()}
 
     def items_of(call):
         return lambda history: [item["item_id"] for item in call({"history": history})]

@@ -207,13 +207,15 @@ class Judge:
         return {"ndcg@10": 0.5 * (1 if self.calls == 1 else self.part)}
 
 
-@pytest.mark.parametrize("part", [0.985, 0.991])
-def test_int8_is_kept_if_its_lists_are_as_good(processor, tmp_path, part):
-    ndcg = export_model(model_of(processor, "masked"), processor, str(tmp_path), int8_evaluator=Judge(part))
+@pytest.mark.parametrize("part, k", [(0.985, None), (0.991, None), (0.991, 7)])
+def test_int8_is_kept_if_its_lists_are_as_good(processor, tmp_path, part, k):
+    model = model_of(processor, "masked")
+    ndcg = export_model(model, processor, str(tmp_path), k=k, int8_evaluator=Judge(part))
     assert ndcg == {"float32": 0.5, "int8": 0.5 * part}
     kept = {path.name for path in tmp_path.iterdir() if "int8" in path.name}
     assert kept == ({"model_int8.onnx", "model_int8.onnx.data"} if part > 0.99 else set())
     if kept:
+        Recommender(str(tmp_path), "model_int8.onnx")({"history": ["i1"]}, k=3)
         files = [(tmp_path / f"{name}.onnx.data").stat().st_size for name in ("model", "model_int8")]
         assert files[1] < 1.5 * files[0]
 

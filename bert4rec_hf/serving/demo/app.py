@@ -60,12 +60,16 @@ class Catalogue:
 
 def because(reason: dict, titles: dict) -> str:
     """Which events of the history make an item more likely, as HTML."""
-    events = {event["item_id"]: event["raised"] for event in reversed(reason["because"]) if event["raised"] > 0.1}
+    events = {
+        event["item_id"]: event["raised"]
+        for event in reversed(reason["because"])
+        if event["raised"] > 0.1 and event["item_id"] in titles
+    }
     best = sorted(events, key=events.get, reverse=True)[:2]
     parts = [f"{math.exp(events[item]):.3g} times as likely because of {html.escape(titles[item])}" for item in best]
     text = " and ".join(parts) or "not because of one title alone"
     if (reason["repeat_share"] or 0) > 0.01:
-        text += f"; {reason['repeat_share']:.0%} of it for having been watched"
+        text += f"; {reason['repeat_share']:.0%} of its probability because it was watched before"
     return text
 
 
@@ -87,9 +91,11 @@ def build(pipelines: dict[str, Pipeline]) -> gr.Blocks:
     """The page of one or two models, by name (a folder or an id on the Hub)."""
     first = next(iter(pipelines.values()))
     catalogue = Catalogue(first)
-    titles = catalogue.titles
-    # Another model's list has its own titles; its reasons are items of the history.
-    titles_of = {name: titles | Catalogue(pipe).titles for name, pipe in pipelines.items()}
+    titles = {}  # of the items of all models, the first model's where they differ
+    for pipe in reversed(pipelines.values()):
+        titles |= Catalogue(pipe).titles
+    features = first.processor.vocabulary.get("user_features", [])
+    names = [feature["name"] for feature in features]
     with gr.Blocks(title="BERT4Rec", analytics_enabled=False) as page:
         history, chosen = gr.State([]), gr.State(None)
         with gr.Tab("Recommendations"), gr.Row():
@@ -102,18 +108,21 @@ def build(pipelines: dict[str, Pipeline]) -> gr.Blocks:
                     if query.strip() and not found:
                         gr.Markdown("No title has these words.")
                     for item in found:
-                        item_button(f"+ {titles[item]}", "found", history, lambda items, item=item: [*items, item])
+                        item_button(
+                            f"+ {titles[item]}", "found", item, history, lambda items, item=item: [*items, item]
+                        )
 
                 @gr.render(history, show_progress="hidden")
                 def show_history(items):
                     gr.Markdown("### Watched, newest first" if items else "### Nothing watched yet")
                     for place, item in reversed([*enumerate(items)]):
                         rest = items[:place] + items[place + 1 :]
-                        item_button(f"× {titles[item]}", "watched", history, lambda items, rest=rest: rest)
+                        key = f"{item} {items[:place].count(item)}"
+                        item_button(f"× {titles[item]}", "watched", key, history, lambda items, rest=rest: rest)
 
                 profile = [
                     gr.Dropdown([("not told", ""), *feature["values"]], value="", label=feature["name"])
-                    for feature in first.processor.vocabulary.get("user_features", [])
+                    for feature in features
                 ]
                 exclude_seen = gr.Checkbox(True, label="Leave out what was watched")
                 diversity = gr.Slider(0, 1, 0, step=0.1, label="Diversity")
@@ -122,7 +131,7 @@ def build(pipelines: dict[str, Pipeline]) -> gr.Blocks:
                     title = os.path.basename(os.path.normpath(name)) if len(pipelines) > 1 else "What comes next"
                     gr.Markdown(f"### {title}\nThe share of each title, and why. Choose one for similar titles.")
                     render = gr.render([history, chosen, exclude_seen, diversity, *profile], show_progress="hidden")
-                    render(partial(show_list, pipe, titles_of[name], history, chosen))
+                    render(partial(show_list, pipe, titles, names, history, chosen))
         with gr.Tab("How good is it?"), gr.Row():
             for name in pipelines:
                 with gr.Column(min_width=320):
@@ -136,6 +145,7 @@ def build(pipelines: dict[str, Pipeline]) -> gr.Blocks:
 def show_list(
     pipe: Pipeline,
     titles: dict,
+    names: list[str],
     history: gr.State,
     chosen: gr.State,
     items: list,
@@ -145,7 +155,6 @@ def show_list(
     *profile,
 ):
     """The recommended items, each with its probability and why, and the items similar to the one that is open."""
-    names = [feature["name"] for feature in pipe.processor.vocabulary.get("user_features", [])]
     user = {"history": items, "profile": {name: value for name, value in zip(names, profile) if value}}
     recommended = pipe(user, k=NUM_ITEMS, exclude_seen=exclude_seen, diversity=diversity)
     reasons = pipe.explain(user, [item["item_id"] for item in recommended])
@@ -153,7 +162,7 @@ def show_list(
     for item, reason in zip(recommended, reasons):
         item_id = item["item_id"]
         item_button(
-            *(f"{item['rank']}. {titles[item_id]}", "recommended", chosen),
+            *(f"{item['rank']}. {titles[item_id]}", "recommended", f"{item['rank']} {item_id}", chosen),
             lambda open_item, item_id=item_id: None if open_item == item_id else item_id,
         )
         gr.HTML(
@@ -163,12 +172,14 @@ def show_list(
         )
         for other in pipe.similar(item_id, NUM_SIMILAR) if item_id == open_item else []:
             label = f"+ {titles[other['item_id']]} ({other['score']:.2f})"
-            item_button(label, "similar", history, lambda items, other=other["item_id"]: [*items, other])
+            item_button(
+                label, "similar", other["item_id"], history, lambda items, other=other["item_id"]: [*items, other]
+            )
 
 
-def item_button(label: str, kind: str, state: gr.State, change: Callable):
-    """A button with a title, as text, that changes a state; with a key it keeps the focus when the list changes."""
-    button = gr.Button(label, size="md", elem_classes=["item", kind], key=f"{kind} {label}")
+def item_button(label: str, kind: str, key: str, state: gr.State, change: Callable):
+    """A button with a title, as text, that changes a state; by its key it keeps the focus when the list changes."""
+    button = gr.Button(label, size="md", elem_classes=["item", kind], key=f"{kind} {key}")
     button.click(change, state, state, show_progress="hidden")
 
 
