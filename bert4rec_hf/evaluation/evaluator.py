@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers.modeling_outputs import ModelOutput
 
@@ -240,10 +239,19 @@ def batches_of(
     order = np.argsort(history_lengths(dataset), kind="stable")
     columns = [name for name in ("input_ids", "user_features") if name in dataset.column_names]
     collator = DataCollatorForHistories(processor)
-    batches = DataLoader(dataset.select_columns(columns).select(order), batch_size, collate_fn=collator)
+    rows = dataset.select_columns(columns).select(order).with_format("arrow")
     starts = range(0, len(order), batch_size)
-    for start, batch in zip(starts, tqdm(batches, desc=description, disable=description is None, leave=False)):
+    for start in tqdm(starts, desc=description, disable=description is None, leave=False):
+        lists = {name: _arrays(column) for name, column in zip(columns, rows[start : start + batch_size].columns)}
+        batch = collator([dict(zip(lists, row)) for row in zip(*lists.values())])
         yield order[start : start + batch_size], {name: values.to(device) for name, values in batch.items()}
+
+
+def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
+    """A column of lists as one array a row, which takes a third of the time that lists do."""
+    rows, values = list_values(column)
+    ends = np.bincount(rows, minlength=len(column)).cumsum()
+    return np.split(values.to_numpy().astype(np.int64, copy=False), ends[:-1])
 
 
 def write_submission(

@@ -591,12 +591,19 @@ print(json.dumps([handler({"inputs": users[0]}), handler({"inputs": users, "para
         pipe = pipeline("item-recommendation", model=str(folder))
         assert lists == [pipe(users[0]), pipe(users, k=3, exclude_seen=True)]
         # New weights: an export of the old ones is neither pushed nor left there.
-        os.utime(exported / "model.safetensors")
-        os.utime(exported / "onnx" / "model.onnx", (1, 1))
-        (line,) = run_commands(server, home, push)
-        assert line.startswith("error: ") and "model.onnx is older than the weights; export again" in line
-        shutil.rmtree(exported / "onnx")
-        client(server, home, RUN_COMMANDS, json.dumps([[*map(str, push)]]))
+        again = """
+import os, shutil, sys
+from bert4rec_hf import DataError, push_checkpoint
+folder = sys.argv[1]
+os.utime(os.path.join(folder, "onnx", "model.onnx"), (1, 1))
+try:
+    push_checkpoint(folder, "user/served")
+except DataError as error:
+    assert "model.onnx is older than the weights; export again" in str(error), error
+shutil.rmtree(os.path.join(folder, "onnx"))
+push_checkpoint(folder, "user/served")
+"""
+        client(server, home, again, exported)
         assert not EXPORT & set(server.files("user/served"))
 
 

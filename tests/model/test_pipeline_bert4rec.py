@@ -91,6 +91,23 @@ def test_lists_may_be_limited_and_diverse(pipe):
     assert best != diverse and best[0] == diverse[0] and [item["rank"] for item in diverse] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("wishes", [{"diversity": 0.9}, {"diversity": 0.9, "max_per": {"genre": 3}}])
+def test_a_short_list_changes_no_other_list_of_the_batch(pipe, wishes):
+    users = [USERS[0], USERS[1] | {"candidates": ["i5", "i9"]}, USERS[2]]
+    together = pipe(users, k=6, batch_size=3, **wishes)
+    ids = [
+        [item["item_id"] for item in items] for items in (*together, *(pipe(user, k=6, **wishes) for user in users))
+    ]
+    assert ids[:3] == ids[3:] and [*map(len, ids[:3])] == [6, 2, 6]
+    assert len(pipe(USERS[0], k=10**6, max_per={"genre": 3})) == 6
+
+
+def test_events_outside_the_vocabulary_explain_nothing(pipe):
+    pipe.processor.unknown_items = "unk"
+    why = pipe.explain({"history": ["new", "i1"]}, "i30")
+    assert [event["item_id"] for event in why["because"]] == ["i1"]
+
+
 def test_items_that_are_similar(pipe):
     similar, token_id = pipe.similar("i4", k=3), pipe.processor.encode_items(["i4"])
     expected = pipe.model.similar_items(torch.tensor(token_id), 3)

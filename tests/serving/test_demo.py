@@ -130,9 +130,13 @@ def test_a_visitor_finds_titles_and_sees_what_comes_next_and_why(page, tmp_path)
     page.locator(".similar").first.click()
     page.wait_for_function("document.querySelectorAll('.watched').length == 2")
     assert texts(page, "watched")[0][2:] in added
-    # and taken away
-    page.locator(".watched").first.click()
-    page.wait_for_function("document.querySelectorAll('.watched').length == 1")
+    # The same again, and both taken away one by one
+    page.locator(".found").click()
+    page.wait_for_function("document.querySelectorAll('.watched').length == 3")
+    for left in (2, 1):
+        page.locator(".watched").first.click()
+        page.wait_for_function(f"document.querySelectorAll('.watched').length == {left}")
+    assert texts(page, "watched") == [f"× {EVENT}"]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     keep = os.environ.get("SCREENSHOTS", tmp_path)
     page.screenshot(path=f"{keep}/recommendations-{page.viewport_size['width']}.png", full_page=True)
@@ -214,6 +218,13 @@ def test_the_command_writes_the_space_and_refuses_what_cannot_be_one(trained, tm
     }
     card = (tmp_path / "space" / "README.md").read_text()
     assert card.startswith("---\ntitle: BERT4Rec\n") and "$" not in card and 'python_version: "3.12"' in card
+    monkeypatch.chdir(trained.parent)
+    write_space([trained.name], "space")
+    assert (trained.parent / "space" / "models.txt").read_text() == f"{trained}\n"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("mine")
+    with pytest.raises(DataError, match="has a README.md of something else"):
+        write_space(["user/a"], str(tmp_path / "mine"))
     with pytest.raises(DataError, match="is a folder, which a Space cannot read"):
         push_space([str(trained)], "user/try")
     with pytest.raises(SystemExit):

@@ -137,6 +137,8 @@ def test_a_graph_may_return_lists(processor, tmp_path):
     for kwargs, user in (({"k": 8}, {}), ({"exclude_seen": True}, {}), ({}, {"candidates": ["i1"]})):
         with pytest.raises(ValueError, match="exported with lists of 7 items"):
             recommend({"history": [], **user}, **({"k": 5} | kwargs))
+    with pytest.raises(ValueError, match="the graph returns lists"):
+        ExportedModel(str(tmp_path)).score(torch.tensor([[3]]))
 
 
 def test_the_runner_needs_numpy_and_onnxruntime_alone(processor, tmp_path):
@@ -164,13 +166,27 @@ def test_bad_users_are_refused_in_one_line(processor, tmp_path):
     export_model(model_of(processor, "masked"), processor, str(tmp_path))
     processor.unknown_items = "skip"
     recommend = Recommender(str(tmp_path))
-    for user, words in (("i1", "a user is"), ({"history": "i1"}, "a user is"), ({"history": ["new"]}, "item 'new'")):
+    for user, words in (
+        ("i1", "a user is"),
+        ({"history": "i1"}, "history is 'i1'; it must be a list"),
+        ({"history": None}, "a user is"),
+        ({"history": [], "exclud": ["i1"]}, "a user is"),
+        ({"history": [], "candidates": "i1"}, "candidates is 'i1'; it must be a list"),
+        ({"history": [], "profile": "F"}, "profile is 'F'; it must be a dict"),
+        ({"history": [["i1"]]}, "item ids are numbers or texts"),
+        ({"history": [3]}, "item id 3 is a int"),
+        ({"history": ["new"]}, "item 'new' is not in the vocabulary"),
+    ):
         with pytest.raises(ValueError, match=words):
             recommend([user])
     with pytest.raises(ValueError, match="k is 0"):
         recommend({"history": []}, k=0)
     assert recommend([]) == []
+    recommend.unknown_items = "skip"
     assert len(recommend({"history": [], "candidates": ["i1", "new"]})) == 1
+    with pytest.raises(ValueError, match="holds no exported model"):
+        (tmp_path / "model.onnx").unlink()
+        Recommender(str(tmp_path))
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_written(processor, tmp_path, monkeypatch):
@@ -218,6 +234,8 @@ def test_int8_is_kept_if_its_lists_are_as_good(processor, tmp_path, part, k):
         Recommender(str(tmp_path), "model_int8.onnx")({"history": ["i1"]}, k=3)
         files = [(tmp_path / f"{name}.onnx.data").stat().st_size for name in ("model", "model_int8")]
         assert files[1] < 1.5 * files[0]
+        export_model(model, processor, str(tmp_path))  # of later weights, say
+        assert not any("int8" in path.name for path in tmp_path.iterdir())
 
 
 def test_the_command_exports_and_measures(sample_dir, trained, tmp_path, monkeypatch, capsys):

@@ -106,6 +106,14 @@ def test_requests_that_wait_together_are_ranked_in_one_call(folder, monkeypatch,
         assert lengths == [3, 3, 3, 2, 3, 4, 4, 3, 3] and gate.calls == calls
 
 
+def test_settings_may_be_none_and_a_folder_must_be_there(folder, tmp_path):
+    with LivePipeline(folder) as live:
+        futures = [live.submit(USER, k=None, exclude_seen=None) for _ in range(5)]
+        assert [len(future.result(5)) for future in futures] == [10] * 5
+    with pytest.raises(DataError, match="nowhere cannot be read"):
+        LivePipeline(str(tmp_path / "nowhere"))
+
+
 def test_a_bad_request_raises_for_its_own_client_alone(checkpoints, folder, monkeypatch):
     expected = checkpoints[1](USER)
     bad = [
