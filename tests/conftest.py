@@ -7,7 +7,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
-from helpers import make_processor
+from helpers import SMALL, make_processor
 
 from bert4rec_hf import (
     Bert4RecConfig,
@@ -19,6 +19,7 @@ from bert4rec_hf import (
     read_interactions,
     write_sample_data,
 )
+from bert4rec_hf.__main__ import main
 
 
 torch.set_num_threads(1)  # the models of the tests are too small for more
@@ -95,3 +96,14 @@ def interactions(sample_dir):
 def fitted(interactions) -> tuple[Bert4RecProcessor, Split]:
     split = Split("leave_one_out")
     return fit_processor(interactions, split), split
+
+
+@pytest.fixture(scope="session")
+def trained(sample_dir, tmp_path_factory):
+    """The checkpoint of a short training on the sample data, with an evaluation and its pictures."""
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        flags = ["--data_dir", str(sample_dir), "--output_dir", str(folder), "--epochs", "2", *SMALL]
+        patch.setattr("sys.argv", ["bert4rec-hf", "train", *flags])
+        main()
+    return folder

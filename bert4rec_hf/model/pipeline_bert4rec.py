@@ -11,6 +11,7 @@ import torch
 from transformers import Pipeline
 
 from .layers_bert4rec import is_item
+from .ranking_bert4rec import ALL_ITEMS
 from .weights_bert4rec import ReplacingPushMixin
 
 
@@ -25,10 +26,6 @@ if TYPE_CHECKING:  # names every file: transformers saves and copies those that 
     from .ranking_bert4rec import rank_items  # noqa: F401
     from .recommendation_bert4rec import RecommendationMixin  # noqa: F401
     from .vocabulary_bert4rec import normalize_value  # noqa: F401
-
-
-# Instead of candidates: see [`ItemFilter`].
-ALL_ITEMS = -1
 
 
 class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):

@@ -12,6 +12,8 @@ from transformers.modeling_outputs import ModelOutput
 from .layers_bert4rec import add_history
 
 
+# A row of candidates with this in place of a token id allows all items; -1 is what look-ups make of unknown ids.
+ALL_ITEMS = -100
 # Lists with limits or diversity are chosen among this many times as many items.
 POOL = 10
 
@@ -228,7 +230,7 @@ class ItemFilter:
 
     Args:
         excluded_ids, candidate_ids (`torch.LongTensor` of shape `(batch_size, num_ids)`, *optional*): token ids; a
-            row of candidates with -1 allows all items.
+            row of candidates with `ALL_ITEMS` allows all items.
         chunks (`range`, *optional*): start of each chunk of the catalogue, for masking in chunks.
     """
 
@@ -240,7 +242,7 @@ class ItemFilter:
     ):
         self.allows_all = None
         if candidate_ids is not None:
-            self.allows_all = (candidate_ids < 0).any(1, keepdim=True)
+            self.allows_all = (candidate_ids == ALL_ITEMS).any(1, keepdim=True)
             candidate_ids = candidate_ids.clamp(min=0)
         self.excluded_ids, self.candidate_ids = excluded_ids, candidate_ids
         if chunks is not None:

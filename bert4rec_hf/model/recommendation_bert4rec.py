@@ -12,6 +12,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from .layers_bert4rec import is_item, positions_from_the_newest
 from .ranking_bert4rec import (
+    ALL_ITEMS,
     Bert4RecRecommendationOutput,
     Mixture,
     Projection,
@@ -117,7 +118,7 @@ class RecommendationMixin:
             exclude_seen (`bool`, *optional*, defaults to `False`):
                 Leave out every item of the whole history.
             candidate_ids (`torch.LongTensor` of shape `(num_ids,)` or `(batch_size, num_ids)`, *optional*):
-                Recommend among these items only. PAD is ignored; a row with -1 allows all items.
+                Recommend among these items only. PAD is ignored; a row with -100 allows all items.
             exclude_ids (`torch.LongTensor` of shape `(num_ids,)` or `(batch_size, num_ids)`, *optional*):
                 Leave out these items. PAD is ignored.
             allow_fewer (`bool`, *optional*, defaults to `False`):
@@ -274,7 +275,8 @@ class RecommendationMixin:
             )
         for name, ids in (("candidate_ids", candidate_ids), ("exclude_ids", exclude_ids)):
             if ids is not None:
-                _check_ids(name, ids, (1, 2), self.config.vocab_size, -1 if name == "candidate_ids" else 0)
+                is_there = ids != ALL_ITEMS if name == "candidate_ids" else True
+                _check_ids(name, ids, (1, 2), self.config.vocab_size, is_there)
                 if ids.ndim == 2 and len(ids) != len(input_ids):
                     raise ValueError(f"{name} has {len(ids)} rows, input_ids {len(input_ids)}.")
         if user_features is not None:
@@ -451,11 +453,17 @@ def _check_limit(name: str, limit: int) -> int:
     return limit
 
 
-def _check_ids(name: str, ids: torch.Tensor, dimensions: tuple[int, ...], end: int | None = None, start: int = 0):
-    """Raises `ValueError` unless `ids` is an integer tensor of ids from `start` and below `end`."""
+def _check_ids(
+    name: str,
+    ids: torch.Tensor,
+    dimensions: tuple[int, ...],
+    end: int | None = None,
+    is_there: torch.BoolTensor | bool = True,
+):
+    """Raises `ValueError` unless `ids` is an integer tensor of ids below `end`, where `is_there`."""
     if not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int64, torch.int32) or ids.ndim not in dimensions:
         found = f"{ids.ndim}-d {ids.dtype}" if isinstance(ids, torch.Tensor) else type(ids).__name__
         shapes = " or ".join(f"{number}-d" for number in dimensions)
         raise ValueError(f"{name} must be a {shapes} tensor of integers, not {found}.")
-    if end is not None and (outside := (ids < start) | (ids >= end)).any():
+    if end is not None and (outside := ((ids < 0) | (ids >= end)) & is_there).any():
         raise ValueError(f"{name} has the id {int(ids[outside][0])}; the model's are from 0 to {end - 1}.")

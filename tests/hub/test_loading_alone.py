@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import CODE, WITHOUT_THE_PACKAGE, make_model
+from helpers import CODE, WITHOUT_THE_PACKAGE, make_model, make_processor
 
 from bert4rec_hf import Bert4RecEnsembleForMaskedLM
 
@@ -48,9 +48,7 @@ def run(home, code, *arguments):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """What each way has saved, by its checkpoint and name; the folders that they loaded are gone."""
-    from conftest import processor as make_processor
-
-    processor, folder = make_processor.__wrapped__(), tmp_path_factory.mktemp("alone")
+    processor, folder = make_processor(), tmp_path_factory.mktemp("alone")
     members = [make_model(processor), make_model(processor, is_causal=True, repeat_prior=True)]
     members[0].save_pretrained(folder / "model")
     Bert4RecEnsembleForMaskedLM.from_members(members, processor).save_pretrained(folder / "ensemble")

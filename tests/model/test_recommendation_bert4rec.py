@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from bert4rec_hf.model import recommendation_bert4rec
-from bert4rec_hf.model.ranking_bert4rec import Projection, rank_items, rerank_items, stream_top_k
+from bert4rec_hf.model.ranking_bert4rec import ALL_ITEMS, Projection, rank_items, rerank_items, stream_top_k
 
 
 ALL_KINDS = [*KINDS, "ensemble"]
@@ -43,7 +43,7 @@ def test_limits_take_the_best_items_that_obey_them(num_items, k, limit, num_valu
     values = torch.randint(num_values + 1, (num_items, max_values), dtype=torch.int32)
     candidates = None if num_candidates is None else torch.randint(3, num_items, (3, num_candidates))
     if candidates is not None:
-        candidates[0, 0] = -1  # everything is allowed to the first
+        candidates[0, 0] = ALL_ITEMS  # everything is allowed to the first
     scores = torch.addmm(bias, states, weight.T).index_fill(1, torch.arange(3), -torch.inf).log_softmax(-1)
     seen = torch.zeros(3, 0, dtype=torch.long)
 
