@@ -95,14 +95,15 @@ def add_mask_on_the_right(
     As [`~Bert4RecForMaskedLM.add_mask`] for histories that are padded on the left: without its scatter, OpenVINO takes
     half the time. If the model is causal, MASK replaces the last padding of a history that is not truncated.
     """
-    length = config.max_position_embeddings
+    sides = (1, 0, config.pad_token_id) if config.is_causal else (0, 1, config.mask_token_id)
+    masked = nn.functional.pad(input_ids, sides[:2], value=sides[2])
+    # The last columns by their numbers: a slice would be traced for short histories only.
+    width = torch.sym_min(masked.shape[1], config.max_position_embeddings)
+    masked = masked.index_select(1, torch.arange(width) + (masked.shape[1] - width))
     if config.is_causal:
-        masked = nn.functional.pad(input_ids, (1, 0), value=config.pad_token_id)[:, -length:]
         newer = nn.functional.pad(masked[:, 1:], (0, 1), value=config.mask_token_id)
         is_last_padding = (masked == config.pad_token_id) & (newer != config.pad_token_id)
         masked = masked.masked_fill(is_last_padding, config.mask_token_id)
-    else:
-        masked = nn.functional.pad(input_ids[:, -(length - 1) :], (0, 1), value=config.mask_token_id)
     last = torch.zeros_like(masked[:, :1]) + (masked.shape[1] - 1)
     return masked, (masked != config.pad_token_id).long(), last
 
