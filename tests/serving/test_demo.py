@@ -156,7 +156,10 @@ def test_the_keyboard_alone_does(page):
     page.locator("#search textarea, #search input").first.focus()
     page.keyboard.type("제목 1", delay=20)
     page.locator(".found").first.wait_for()
-    page.wait_for_function("document.querySelectorAll('.found').length == 8")
+    page.wait_for_function("""() => {
+        const found = [...document.querySelectorAll('.found')];
+        return found.length == 8 && found.every(element => element.innerText.startsWith('+ 제목 1'));
+    }""")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.innerText").startswith("+ 제목 1")
     page.keyboard.press("Enter")
