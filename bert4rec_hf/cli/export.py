@@ -18,9 +18,10 @@ from ..data.interactions import DataArguments, read_interactions
 from ..data.splits import Split
 from ..errors import DataError
 from ..evaluation.evaluator import RankingEvaluator
-from ..files import atomic_write, check_report_dir, write_errors
+from ..files import atomic_write, check_report_dir
 from ..hub.load import load_checkpoint
-from ..serving.export import FORMATS, INT8, METRIC, TOLERANCE, export_model
+from ..serving.export import INT8, METRIC, TOLERANCE, export_model
+from ..serving.recommend import GRAPHS
 from ..serving.vectors import item_vectors, user_vectors
 from .arguments import parse_arguments
 from .predict import ModelArguments
@@ -76,18 +77,17 @@ def main():
         tables = {"items.parquet": item_vectors(model, processor)}
         if interactions is not None:
             tables["users.parquet"] = user_vectors(model, processor, interactions, args.eval_batch_size)
-        with write_errors(output_dir):
-            os.makedirs(output_dir, exist_ok=True)
-        for name, table in tables.items():
-            with atomic_write(os.path.join(output_dir, name)) as part:
-                table.to_parquet(part)
+        with atomic_write(output_dir) as part:
+            os.makedirs(part)
+            for name, table in tables.items():
+                table.to_parquet(os.path.join(part, name))
     else:
         evaluator = None
         if interactions is not None:
             rows = encode_evaluation(interactions, processor, split, "validation")
             evaluator = RankingEvaluator(rows, processor, (10,), batch_size=args.eval_batch_size, allow_fewer=True)
         ndcg = export_model(model, processor, output_dir, args.format, args.k, args.exclude_seen, evaluator)
-        print(f"{FORMATS[args.format]}: written")
+        print(f"{GRAPHS[args.format]}: written")
         if ndcg:
             change = ndcg["int8"] / ndcg["float32"] - 1 if ndcg["float32"] else 0.0
             is_written = os.path.exists(os.path.join(output_dir, INT8))

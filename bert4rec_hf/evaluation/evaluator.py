@@ -4,7 +4,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 
 import numpy as np
@@ -183,11 +183,8 @@ def recommend_all(
     ranked = np.full((len(dataset), k), -1, dtype=np.int64)
     settings = {"k": k, "exclude_seen": exclude_seen} | ({"allow_fewer": True} if allow_fewer else {})
     batches = batches_of(dataset, processor, batch_size, device, description)
-    for users, lists in _map(
-        lambda inputs: recommend(**inputs, **settings),
-        batches,
-        _num_threads(recommend, device, -(-len(dataset) // batch_size)),
-    ):
+    num_threads = _num_threads(recommend, device, num_batches=-(-len(dataset) // batch_size))
+    for users, lists in _map(lambda inputs: recommend(**inputs, **settings), batches, num_threads):
         item_ids = lists.item_ids.cpu().numpy()
         ranked[users, : item_ids.shape[1]] = np.where(item_ids == processor.pad_token_id, -1, item_ids)
     return ranked
@@ -206,10 +203,6 @@ def _num_threads(recommend: Callable, device: torch.device | str, num_batches: i
     return min(torch.get_num_threads(), num_batches, 8)  # each needs memory for its scores
 
 
-def _result(users: np.ndarray, ranked: Future) -> tuple[np.ndarray, ModelOutput]:
-    return users, ranked.result()
-
-
 def _map(function: Callable, batches: Iterator, num_threads: int) -> Iterator[tuple[np.ndarray, ModelOutput]]:
     """The users of each batch, and `function` of its inputs."""
     if num_threads < 2:
@@ -222,8 +215,9 @@ def _map(function: Callable, batches: Iterator, num_threads: int) -> Iterator[tu
             for users, inputs in batches:  # the next batch is made while these are ranked
                 waiting.append((users, pool.submit(function, inputs)))
                 if len(waiting) > num_threads:
-                    yield _result(*waiting.popleft())
-            yield from (_result(*job) for job in waiting)
+                    users, ranked = waiting.popleft()
+                    yield users, ranked.result()
+            yield from ((users, ranked.result()) for users, ranked in waiting)
     finally:
         torch.set_num_threads(all_threads)
 

@@ -110,6 +110,20 @@ def push_metric(repo_id: str, private: bool | None = None) -> CommitInfo:
     """
     if repo_id.rpartition("/")[2] != "ranking":  # evaluate looks for a module of the Space's name
         raise DataError(f"{repo_id}: the Space must be called ranking, as in user/ranking; evaluate.load wants that.")
+    folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), "metrics", "ranking")
+    files = ["ranking.py", "app.py", "README.md", "requirements.txt"]
+    return push_files_as_space(folder, files, repo_id, private, "Upload metric")
+
+
+def push_files_as_space(
+    folder: str, files: list[str], repo_id: str, private: bool | None, commit_message: str
+) -> CommitInfo:
+    """
+    Pushes some files of a folder as a Gradio Space, which is created if missing.
+
+    Raises:
+        `DataError`: if the Hub cannot be reached or refuses.
+    """
     api = HfApi()
     with hub_errors(repo_id, pushing=True):
         repo_id = api.create_repo(
@@ -118,7 +132,7 @@ def push_metric(repo_id: str, private: bool | None = None) -> CommitInfo:
         return api.upload_folder(
             repo_id=repo_id,
             repo_type="space",
-            folder_path=os.path.join(os.path.dirname(os.path.dirname(__file__)), "metrics", "ranking"),
-            commit_message="Upload metric",
-            allow_patterns=["ranking.py", "app.py", "README.md", "requirements.txt"],
+            folder_path=folder,
+            commit_message=commit_message,
+            allow_patterns=files,
         )

@@ -216,10 +216,11 @@ def diversify(
     places = torch.arange(k).expand(len(item_ids), -1).clone()
     relevance = (scores - scores.amax(1, keepdim=True)).exp().double().cpu().numpy()
     lengths = scores.isneginf().logical_not().sum(1).tolist()
-    for row, (ids, length) in enumerate(zip(item_ids, lengths)):
+    embeddings = vectors(item_ids).float().cpu().numpy()
+    for row, length in enumerate(lengths):
         if length:
-            embeddings = vectors(ids[:length]).float().cpu().numpy()
-            best = mmr(embeddings, relevance[row, :length], min(k, length), diversity=diversity).indices
+            chosen = (embeddings[row, :length], relevance[row, :length], min(k, length))
+            best = mmr(*chosen, diversity=diversity).indices
             places[row, : len(best)] = torch.from_numpy(best)
     return places.to(item_ids.device)
 

@@ -211,8 +211,7 @@ class RecommendationMixin:
     ) -> "Bert4RecExplanationOutput":
         """
         How much each event of one user's history raises the log-probability of items: their score after the whole
-        history, less that without the event. If an item occurs several times, each
-        occurrence is left out on its own.
+        history, less that without the event. If an item occurs several times, each occurrence is left out on its own.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(1, sequence_length)`): the history, as for `recommend`.
@@ -354,19 +353,18 @@ class NextItemMixin(RecommendationMixin):
         """
         if attention_mask is None:
             attention_mask = input_ids != self.config.pad_token_id
-        # Traced with symbolic sizes for export: no len() and no min() of them.
-        width = torch.sym_min(input_ids.shape[1] + 1, self.config.max_position_embeddings)
-        last = torch.arange(width, device=input_ids.device)[-1].expand(input_ids.shape[0], 1)
+        width = min(input_ids.shape[1] + 1, self.config.max_position_embeddings)
         if self.config.is_causal:
-            newest = last = torch.minimum(attention_mask.long().sum(1, keepdim=True), last)
+            newest = last = attention_mask.long().sum(1, keepdim=True).clamp(max=width - 1)
         else:
+            last = input_ids.new_full((len(input_ids), 1), width - 1)
             newest = last - 1
         columns = newest - positions_from_the_newest(attention_mask)
-        # Padding and items that are too old go to an extra first column, which is cut off.
-        columns = torch.where(attention_mask.bool() & (columns >= 0), columns + 1, 0)
-        masked = input_ids.new_full((input_ids.shape[0], width + 1), self.config.pad_token_id)
-        masked[:, 1 if self.config.is_causal else -1] = self.config.mask_token_id
-        masked = masked.scatter(1, columns, input_ids)[:, 1:]
+        # Padding and items that are too old go to an extra column, which is cut off.
+        columns = torch.where(attention_mask.bool() & (columns >= 0), columns, width)
+        masked = input_ids.new_full((len(input_ids), width + 1), self.config.pad_token_id)
+        masked[:, 0 if self.config.is_causal else width - 1] = self.config.mask_token_id
+        masked = masked.scatter(1, columns, input_ids)[:, :width]
         return masked, (masked != self.config.pad_token_id).long(), last
 
     def feature_values(self, name: str) -> torch.Tensor:

@@ -19,7 +19,7 @@ from transformers.utils import CONFIG_NAME, PROCESSOR_NAME
 
 from ..errors import DataError
 from ..evaluation.evaluator import RankingEvaluator
-from ..files import atomic_write, write_errors
+from ..files import atomic_write
 from ..hub.load import load_config
 from ..model import vocabulary_bert4rec
 from ..model.configuration_bert4rec import Bert4RecConfig
@@ -28,10 +28,9 @@ from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.recommendation_bert4rec import RecommendationMixin
 from . import recommend
-from .recommend import open_graph
+from .recommend import GRAPHS, open_graph
 
 
-FORMATS = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
 INT8 = "model_int8.onnx"
 # The NDCG that an int8 model may lose, as a share.
 TOLERANCE = 0.01
@@ -77,8 +76,7 @@ class Bert4RecForExport(Bert4RecPreTrainedModel):
         """
         scores = self.model.score(input_ids, None, user_features)
         if any(member.repeat_prior is not None for member in self.members):
-            config = self.model.config
-            special_ids = torch.tensor([config.pad_token_id, config.mask_token_id, config.unk_token_id])
+            special_ids = torch.tensor(self.members[0].special_ids)
             scores = scores.index_fill(1, special_ids, -torch.inf)  # OpenVINO adds two probabilities of 0 to NaN
         if self.exclude_seen:
             scores = scores.scatter(1, input_ids, -torch.inf)
@@ -92,8 +90,9 @@ def add_mask_on_the_right(
     config: Bert4RecConfig, input_ids: torch.LongTensor, attention_mask: None = None
 ) -> tuple[torch.LongTensor, torch.Tensor, torch.LongTensor]:
     """
-    As [`~Bert4RecForMaskedLM.add_mask`] for histories that are padded on the left: without its scatter, OpenVINO takes
-    half the time. If the model is causal, MASK replaces the last padding of a history that is not truncated.
+    As [`~Bert4RecForMaskedLM.add_mask`] for histories that are padded on the left: its sizes may be symbolic, and
+    without a scatter OpenVINO takes half the time. If the model is causal, MASK replaces the last padding of a history
+    that is not truncated.
     """
     sides = (1, 0, config.pad_token_id) if config.is_causal else (0, 1, config.mask_token_id)
     masked = nn.functional.pad(input_ids, sides[:2], value=sides[2])
@@ -134,9 +133,9 @@ class ExportedModel(RecommendationMixin):
 
     def __init__(self, folder: str, file_name: str | None = None, num_threads: int | None = None):
         self.config = load_config(folder)
-        names = [name for name in FORMATS.values() if os.path.exists(os.path.join(folder, name))]
+        names = [name for name in GRAPHS.values() if os.path.exists(os.path.join(folder, name))]
         if not names:
-            raise DataError(f"{folder} holds no exported model: neither {' nor '.join(FORMATS.values())}.")
+            raise DataError(f"{folder} holds no exported model: neither {' nor '.join(GRAPHS.values())}.")
         self.run = open_graph(os.path.join(folder, file_name or names[0]), num_threads)
 
     def score(
@@ -197,8 +196,8 @@ def export_model(
         `DataError`: for a model or a format that cannot be exported, or if the folder cannot be written.
         `ImportError`: without the packages of the extra `export`.
     """
-    if export_format not in FORMATS:
-        raise DataError(f"export_format is {export_format!r}; it must be one of {', '.join(FORMATS)}.")
+    if export_format not in GRAPHS:
+        raise DataError(f"export_format is {export_format!r}; it must be one of {', '.join(GRAPHS)}.")
     if getattr(model.config, "voting", "probability") == "reciprocal_rank":
         raise DataError("an ensemble that votes by reciprocal ranks cannot be exported; use --voting probability.")
     if k is not None and not 1 <= k <= processor.vocab_size - vocabulary_bert4rec.NUM_SPECIAL_TOKENS:
@@ -206,11 +205,9 @@ def export_model(
     if int8_evaluator is not None and export_format != "onnx":
         raise DataError("int8 needs the format onnx.")
     processor.check_config(model.config)
-    ndcg, files = {}, {"float32": FORMATS[export_format]}
-    with write_errors(output_dir):
-        os.makedirs(output_dir, exist_ok=True)
+    ndcg, files = {}, {"float32": GRAPHS[export_format]}
     with atomic_write(output_dir) as part:
-        os.mkdir(part)
+        os.makedirs(part)
         model.config.to_json_file(os.path.join(part, CONFIG_NAME), use_diff=True)
         processor.to_json_file(os.path.join(part, PROCESSOR_NAME))
         processor.save_vocabulary(part)
@@ -219,39 +216,42 @@ def export_model(
         graph = Bert4RecForExport(model, k, exclude_seen)
         if int8_evaluator is not None:  # by the log-probabilities, also where lists are exported
             graph.k, graph.exclude_seen = None, False
-            for name, file in (files | {"int8": INT8}).items():
-                _save_graph(graph, export_format, part, int8=file == INT8)
-                ndcg[name] = int8_evaluator(ExportedModel(part, file))[METRIC]
-            if ndcg["int8"] >= (1 - TOLERANCE) * ndcg["float32"]:
-                files["int8"] = INT8
-            else:
-                for name in (INT8, f"{INT8}.data"):
-                    os.remove(os.path.join(part, name))
+            files["int8"] = INT8
+            _save_graphs(graph, export_format, part, files)
+            ndcg = {name: int8_evaluator(ExportedModel(part, file))[METRIC] for name, file in files.items()}
+            if not ndcg["int8"] >= (1 - TOLERANCE) * ndcg["float32"]:
+                _remove_int8(part)
+                del files["int8"]
             graph.k, graph.exclude_seen = k, exclude_seen
         if int8_evaluator is None or k is not None or exclude_seen:
-            for file in files.values():
-                _save_graph(graph, export_format, part, int8=file == INT8)
+            _save_graphs(graph, export_format, part, files)
     if "int8" not in files and export_format == "onnx":  # one of earlier weights
-        for name in (INT8, f"{INT8}.data"):
-            Path(output_dir, name).unlink(missing_ok=True)
+        _remove_int8(output_dir)
     return ndcg
 
 
-def _save_graph(graph: Bert4RecForExport, export_format: str, folder: str, int8: bool = False):
-    """Writes a graph, or its int8 version, to a folder."""
-    with _silence():
-        exporter, config = _exporter(export_format, int8)
+def _remove_int8(folder: str):
+    for name in (INT8, f"{INT8}.data"):
+        Path(folder, name).unlink(missing_ok=True)
+
+
+def _save_graphs(graph: Bert4RecForExport, export_format: str, folder: str, files: dict[str, str]):
+    """Traces a graph, and writes it, and its int8 version if `files` has one, to a folder."""
     num_features = len(graph.config.user_features)
     inputs: dict[str, Any] = {"input_ids": torch.full((2, 3), vocabulary_bert4rec.NUM_SPECIAL_TOKENS)}
+    sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    shapes = {"input_ids": sizes}
     if num_features:
         inputs["user_features"] = torch.zeros(2, num_features, dtype=torch.long)
-    sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    config = config(
-        dynamic_shapes={"input_ids": sizes, "user_features": {0: sizes[0]}} if num_features else {"input_ids": sizes}
-    )
+        shapes["user_features"] = {0: sizes[0]}
     with _silence():
-        program, _ = exporter.export_program(graph, inputs, config)
-    exporter.save_program(program, os.path.join(folder, INT8 if int8 else FORMATS[export_format]))
+        exporter, config, quantizer = _exporter(export_format, int8="int8" in files)
+        program, _ = exporter.export_program(graph, inputs, config(dynamic_shapes=shapes))
+        programs = {"float32": program}
+        if quantizer is not None:
+            programs["int8"] = quantizer.quantize(program, inputs, exporter.export_format)
+    for name, program in programs.items():
+        exporter.save_program(program, os.path.join(folder, files[name]))
 
 
 @contextlib.contextmanager
@@ -268,20 +268,20 @@ def _silence() -> Iterator[None]:
 
 
 def _exporter(export_format: str, int8: bool):
-    """The exporter of a format, and the class of its settings, from transformers' optional parts."""
+    """The exporter of a format, the class of its settings, and the quantizer if `int8`."""
     try:
         if export_format == "openvino":
             from transformers.exporters.exporter_openvino import OpenVINOConfig, OpenVINOExporter
 
-            return OpenVINOExporter(), OpenVINOConfig
+            return OpenVINOExporter(), OpenVINOConfig, None
         from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
         if not int8:
-            return OnnxExporter(), OnnxConfig
+            return OnnxExporter(), OnnxConfig, None
         from transformers.exporters.quantizers import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
 
         int8_config = OnnxRuntimeDynamicConfig(op_types_to_quantize=["MatMul", "Gemm"], per_channel=True)
-        return OnnxExporter(), partial(OnnxConfig, quantizer=OnnxRuntimeQuantizer(int8_config))
+        return OnnxExporter(), OnnxConfig, OnnxRuntimeQuantizer(int8_config)
     except ImportError as error:
         reason = str(error).strip().splitlines()[0]
         raise ImportError(f"export needs 'pip install bert4rec-hf[export]': {reason}") from None

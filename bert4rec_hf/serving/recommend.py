@@ -21,7 +21,7 @@ except ImportError:  # beside an exported model
     from vocabulary_bert4rec import NUM_SPECIAL_TOKENS, ids_by_value, normalize_value
 
 
-GRAPHS = ("model.onnx", "openvino_model.xml")
+GRAPHS = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
 UNK = 2
 
 
@@ -107,9 +107,11 @@ class Recommender:
         self.titles = vocabulary.get("titles") or [None] * len(self.item_ids)
         self.token_ids = {item: token for token, item in enumerate(self.item_ids, start=NUM_SPECIAL_TOKENS)}
         self.user_features = [(f["name"], ids_by_value(f["values"])) for f in vocabulary.get("user_features", [])]
-        file_name = file_name or next((name for name in GRAPHS if os.path.exists(os.path.join(folder, name))), None)
+        file_name = file_name or next(
+            (name for name in GRAPHS.values() if os.path.exists(os.path.join(folder, name))), None
+        )
         if file_name is None:
-            raise ValueError(f"{folder} holds no exported model: neither {' nor '.join(GRAPHS)}.")
+            raise ValueError(f"{folder} holds no exported model: neither {' nor '.join(GRAPHS.values())}.")
         self.run = open_graph(os.path.join(folder, file_name), num_threads)
 
     def __call__(self, users: dict | list[dict], k: int = 10, exclude_seen: bool = False) -> list:

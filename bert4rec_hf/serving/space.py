@@ -10,14 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from string import Template
 
-from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub import CommitInfo
 
-from ..errors import DataError, hub_errors
-from ..files import atomic_write, write_errors
+from ..errors import DataError
+from ..files import atomic_write
+from ..hub.push import push_files_as_space
 
 
 PAGE = Path(__file__).parent / "demo"
-SPACE_FILES = ("app.py", "requirements.txt", "README.md", "models.txt")
+SPACE_FILES = ["app.py", "requirements.txt", "README.md", "models.txt"]
 
 
 def write_space(models: Sequence[str], folder: str) -> None:
@@ -34,10 +35,8 @@ def write_space(models: Sequence[str], folder: str) -> None:
     if os.path.exists(os.path.join(folder, "README.md")) and not os.path.exists(os.path.join(folder, "models.txt")):
         raise DataError(f"{folder} has a README.md of something else, which would be replaced; choose another folder.")
     models = [os.path.abspath(model) if os.path.isdir(model) else model for model in models]
-    with write_errors(folder):
-        os.makedirs(folder, exist_ok=True)
     with atomic_write(folder) as part:
-        os.mkdir(part)
+        os.makedirs(part)
         for name in ("app.py", "requirements.txt"):
             shutil.copy(PAGE / name, part)
         card = Template((PAGE / "README.md").read_text(encoding="utf-8"))
@@ -56,16 +55,6 @@ def push_space(models: Sequence[str], repo_id: str, private: bool | None = None)
     for model in models:
         if os.path.isdir(model):
             raise DataError(f"{model} is a folder, which a Space cannot read; push the model, and name its id.")
-    api = HfApi()
-    with hub_errors(repo_id, pushing=True), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         write_space(models, folder)
-        repo_id = api.create_repo(
-            repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True
-        ).repo_id
-        return api.upload_folder(
-            repo_id=repo_id,
-            repo_type="space",
-            folder_path=folder,
-            commit_message="Upload page",
-            allow_patterns=[*SPACE_FILES],
-        )
+        return push_files_as_space(folder, SPACE_FILES, repo_id, private, "Upload page")
