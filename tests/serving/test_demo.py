@@ -106,6 +106,10 @@ def texts(page, kind):
     return page.locator(f".{kind}").all_inner_texts()
 
 
+def lefts(page, kind):
+    return {round(button.bounding_box()["x"]) for button in page.locator(f".{kind}").all()}
+
+
 def search(page, words):
     box = page.locator("#search textarea, #search input").first
     box.fill("")
@@ -137,6 +141,10 @@ def test_a_visitor_finds_titles_and_sees_what_comes_next_and_why(page, tmp_path)
         page.locator(".watched").first.click()
         page.wait_for_function(f"document.querySelectorAll('.watched').length == {left}")
     assert texts(page, "watched") == [f"× {EVENT}"]
+    # However often the list was drawn, the similar titles alone are indented
+    recommended, similar = lefts(page, "recommended"), lefts(page, "similar")
+    assert len(recommended) == (1 if page.viewport_size["width"] == 400 else 2)
+    assert min(similar) > min(recommended) and not similar & recommended
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     keep = os.environ.get("SCREENSHOTS", tmp_path)
     page.screenshot(path=f"{keep}/recommendations-{page.viewport_size['width']}.png", full_page=True)

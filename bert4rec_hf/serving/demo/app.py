@@ -30,7 +30,7 @@ button.item {text-align: left; justify-content: flex-start; white-space: normal;
 .bar {height: .4em; border-radius: .2em; background: var(--primary-500)}
 .report table {display: block; overflow-x: auto}
 .report :is(td, th) {word-break: normal; white-space: nowrap}
-.similar {margin-left: 2em; width: calc(100% - 2em)}
+.indented {padding-left: 2em}
 """
 
 
@@ -170,11 +170,13 @@ def show_list(
             f"<div class='why'>{math.exp(item['score']):.1%}, {because(reason, titles)}</div>",
             padding=False,
         )
-        for other in pipe.similar(item_id, NUM_SIMILAR) if item_id == open_item else []:
-            label = f"+ {titles[other['item_id']]} ({other['score']:.2f})"
-            item_button(
-                label, "similar", other["item_id"], history, lambda items, other=other["item_id"]: [*items, other]
-            )
+        if item_id == open_item:
+            # A column of their own: a button that gradio draws again keeps the place and the classes it had.
+            with gr.Column(elem_classes="indented", min_width=0):
+                for other in pipe.similar(item_id, NUM_SIMILAR):
+                    label = f"+ {titles[other['item_id']]} ({other['score']:.2f})"
+                    other = other["item_id"]
+                    item_button(label, "similar", other, history, lambda items, other=other: [*items, other])
 
 
 def item_button(label: str, kind: str, key: str, state: gr.State, change: Callable):
