@@ -173,9 +173,8 @@ def show_list(
         if item_id == open_item:
             # A column of their own: a button that gradio draws again keeps the place and the classes it had.
             with gr.Column(elem_classes="indented", min_width=0):
-                for other in pipe.similar(item_id, NUM_SIMILAR):
-                    label = f"+ {titles[other['item_id']]} ({other['score']:.2f})"
-                    other = other["item_id"]
+                for similar in pipe.similar(item_id, NUM_SIMILAR):
+                    other, label = similar["item_id"], f"+ {titles[similar['item_id']]} ({similar['score']:.2f})"
                     item_button(label, "similar", other, history, lambda items, other=other: [*items, other])
 
 
