@@ -134,6 +134,7 @@ def train(
         check_save_dir(args.output_dir, resume)
     elif is_main_process:
         clear_save_dir(args.output_dir, only_check=True)
+    args.exclude_seen |= model_args.exclude_seen_in_loss
     windows = parse_windows(run.windows, split)
     interactions = read_interactions(data_args)
     processor = fit_processor(interactions, split, run.unknown_items)

@@ -99,6 +99,7 @@ def evaluate(
     train = split.apply(interactions).fitted_rows
     baselines = fit_baselines(interactions, processor, train, recent_days)
     models = {MODEL: model} if model is not None else {}
+    exclude_seen = exclude_seen or any(model.config.exclude_seen_in_loss for model in models.values())
     members = _unique_names(members or {}, (MODEL, CEILING, MEMBERS, *baselines))
     windows = list(windows or [None])
     settings = {"k": k, "exclude_seen": exclude_seen, "batch_size": batch_size, "allow_fewer": allow_fewer}

@@ -233,6 +233,10 @@ class Bert4RecConfig(_CheckpointConfig):
             `"cross_entropy"` over all items; for hundreds of thousands of items `"sampled_softmax"` with logQ
             correction, or `"gbce"`, the generalised binary cross entropy of gSASRec
             (https://huggingface.co/papers/2308.07192).
+        exclude_seen_in_loss (`bool`, *optional*, defaults to `False`):
+            Leave the items of a sequence out of the softmax in which its labels are predicted, as negatives drawn
+            outside the user's items do in sampled losses: for items that nobody takes twice. The model then recommends
+            nothing that is in the history. Needs the loss `"cross_entropy"`, without a repeat prior.
         num_negatives (`int`, *optional*, defaults to 256):
             Number of negatives per batch in a sampled loss.
         negative_sampling (`str`, *optional*, defaults to `"uniform"`):
@@ -282,6 +286,7 @@ class Bert4RecConfig(_CheckpointConfig):
     head_item_features: bool = True
     repeat_prior: bool = False
     loss: str = "cross_entropy"
+    exclude_seen_in_loss: bool = False
     num_negatives: int = 256
     negative_sampling: str = "uniform"
     gbce_t: float | int = 0.75
@@ -333,6 +338,8 @@ class Bert4RecConfig(_CheckpointConfig):
             _check_choice(self, name)
         if self.repeat_prior and self.loss != "cross_entropy":
             raise ValueError(f"repeat_prior needs the loss cross_entropy, not {self.loss}.")
+        if self.exclude_seen_in_loss and (self.repeat_prior or self.loss != "cross_entropy"):
+            raise ValueError("exclude_seen_in_loss needs the loss cross_entropy without repeat_prior.")
         if not 0 <= self.gbce_t <= 1:
             raise ValueError(f"gbce_t is {self.gbce_t}; it must be in [0, 1].")
 
@@ -391,6 +398,11 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
     def max_position_embeddings(self) -> int:
         """The longest sequence that every member takes."""
         return min(member.max_position_embeddings for member in self.members)
+
+    @property
+    def exclude_seen_in_loss(self) -> bool:
+        """Whether a member knows nothing about items of the history."""
+        return any(member.exclude_seen_in_loss for member in self.members)
 
     def validate_members(self) -> None:
         if not self.members or not all(isinstance(member, Bert4RecConfig) for member in self.members):

@@ -119,6 +119,8 @@ def linear_cross_entropy(
     weight: torch.Tensor,
     bias: torch.Tensor,
     reduction: str = "sum",
+    exclude_ids: torch.LongTensor | None = None,
+    rows: torch.LongTensor | None = None,
 ) -> torch.Tensor:
     """
     Cross entropy of the softmax over all items, in chunks of rows: the full logits are never in memory.
@@ -128,15 +130,18 @@ def linear_cross_entropy(
         labels (`torch.LongTensor` of shape `(num_labels,)`): the items to predict.
         weight, bias (`torch.Tensor` of shape `(vocab_size, hidden_size)` and `(vocab_size,)`): the output layer.
         reduction (`str`, *optional*, defaults to `"sum"`): `"sum"`, `"mean"` or `"none"`.
+        exclude_ids (`torch.LongTensor` of shape `(num_rows, num_ids)`, *optional*):
+            Items that are left out of the softmax, for each row of the batch. A label never is.
+        rows (`torch.LongTensor` of shape `(num_labels,)`, *optional*): the row of each label.
     """
     # Small chunks read the item weights too often, large ones do not fit in a CPU's cache.
     chunk = 256 if hidden_states.device.type == "cpu" else min(4096, max(256, 2**28 // len(weight)))
-    if hasattr(nn, "LinearCrossEntropyOptions"):  # since torch 2.13
+    if exclude_ids is None and hasattr(nn, "LinearCrossEntropyOptions"):  # since torch 2.13
         options = nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None)
         return nn.functional.linear_cross_entropy(
             hidden_states, weight, labels, linear_bias=bias, reduction=reduction, options=options
         )
-    return _chunked_cross_entropy(hidden_states, labels, weight, bias, reduction, chunk)
+    return _chunked_cross_entropy(hidden_states, labels, weight, bias, reduction, chunk, exclude_ids, rows)
 
 
 def _chunked_cross_entropy(
@@ -146,16 +151,22 @@ def _chunked_cross_entropy(
     bias: torch.Tensor,
     reduction: str,
     chunk: int,
+    exclude_ids: torch.LongTensor | None = None,
+    rows: torch.LongTensor | None = None,
 ) -> torch.Tensor:
     """The same for every torch version: the logits of a chunk are recomputed in the backward pass."""
 
-    def losses_of(states: torch.Tensor, labels: torch.LongTensor) -> torch.Tensor:
+    def losses_of(states: torch.Tensor, labels: torch.LongTensor, rows: torch.LongTensor | None = None):
         logits = nn.functional.linear(states, weight, bias)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if rows is not None:
+            of_labels = logits.gather(1, labels[:, None])
+            logits = logits.scatter(1, exclude_ids[rows], -torch.inf).scatter(1, labels[:, None], of_labels)
         return nn.functional.cross_entropy(logits, labels, reduction="none")
 
-    chunks = zip(hidden_states.split(chunk), labels.split(chunk))
-    losses = torch.cat([checkpoint(losses_of, *rows, use_reentrant=False) for rows in chunks])
+    columns = (hidden_states, labels) if exclude_ids is None else (hidden_states, labels, rows)
+    chunks = zip(*(column.split(chunk) for column in columns))
+    losses = torch.cat([checkpoint(losses_of, *parts, use_reentrant=False) for parts in chunks])
     return losses if reduction == "none" else getattr(losses, reduction)()
 
 

@@ -330,12 +330,17 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
             `ValueError`: if `labels` are for the other objective, and if a model with a repeat prior gets
             `inputs_embeds`.
         """
-        if self.repeat_prior is not None and input_ids is None:
-            raise ValueError("a model with a repeat prior needs input_ids.")
-        history_ids, loss, logits, candidates = input_ids, None, None, None
+        exclude_seen = self.config.exclude_seen_in_loss and labels is not None
+        if input_ids is None and (exclude_seen or self.repeat_prior is not None):
+            raise ValueError(
+                f"a model with {'exclude_seen_in_loss' if exclude_seen else 'a repeat prior'} needs input_ids."
+            )
+        history_ids, loss, logits, candidates, excluded = input_ids, None, None, None, {}
         if labels is not None:
             if input_ids is not None:
                 check_objective(self.config, input_ids, attention_mask, labels, target_positions)
+            if exclude_seen:
+                excluded["exclude_ids"] = self.items_of_rows(input_ids, attention_mask, labels)
             target_positions, places, labels = select_targets(labels, target_positions, keep_all=not self.training)
             if self.config.loss != "cross_entropy" and len(labels):
                 inputs_embeds, candidates = self.sample_candidates(input_ids, inputs_embeds, labels)
@@ -352,7 +357,9 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         states = outputs[0].flatten(0, 1)
         if labels is not None:
             history = self.histories_at(history_ids, attention_mask, target_positions, places)
-            loss = self.loss_function(states[places], labels, history, candidates, **kwargs)
+            if exclude_seen:
+                excluded["rows"] = places // target_positions.shape[1]
+            loss = self.loss_function(states[places], labels, history, candidates, excluded, **kwargs)
         if labels is None or not self.training:
             history = self.histories_at(history_ids, attention_mask, target_positions)
             logits = self.logits_of(states, *history).view(*outputs[0].shape[:2], -1)
@@ -366,17 +373,19 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         labels: torch.LongTensor,
         history: tuple[torch.LongTensor, ...] = (),
         candidates: dict[str, torch.Tensor] | None = None,
+        excluded: dict[str, torch.Tensor] | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         """
-        The loss set by `loss` and `repeat_prior` of the config.
+        The loss set by `loss`, `repeat_prior` and `exclude_seen_in_loss` of the config.
 
         Args:
             hidden_states (`torch.Tensor` of shape `(num_labels, hidden_size)`): states that predict the labels.
             labels (`torch.LongTensor` of shape `(num_labels,)`): token ids.
             history, candidates (*optional*): from [`~Bert4RecForMaskedLM.histories_at`] and
                 [`~Bert4RecForMaskedLM.sample_candidates`].
+            excluded (*optional*): `exclude_ids` and `rows` of [`linear_cross_entropy`].
             num_items_in_batch (`int`, *optional*): divisor of the sum; the number of labels by default.
         """
         states = self.head(hidden_states)
@@ -388,9 +397,17 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
             share, shares = self.repeat_prior(hidden_states, ages)
             loss = mixture_loss(losses, share, (shares * (history_ids == labels[:, None])).sum(1))
         else:
-            loss = linear_cross_entropy(states, labels, *self.output_layer())
+            loss = linear_cross_entropy(states, labels, *self.output_layer(), **(excluded or {}))
         loss = loss.to(torch.promote_types(loss.dtype, torch.float32))
         return loss / (max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch)
+
+    def items_of_rows(
+        self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None, labels: torch.LongTensor
+    ) -> torch.LongTensor:
+        """The items of each row, masked ones among the labels, and the ids that are no items, `(batch_size, any)`."""
+        seen_ids = self.seen_items(input_ids, attention_mask if getattr(attention_mask, "ndim", 0) == 2 else None)
+        label_ids = labels.masked_fill(labels == -100, self.config.pad_token_id)
+        return torch.cat([seen_ids, label_ids, labels.new_tensor(self.special_ids).expand(len(labels), -1)], dim=1)
 
     def project(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Hidden states `(..., hidden_size)` to logits `(..., vocab_size)`."""

@@ -116,7 +116,7 @@ class RecommendationMixin:
             k (`int`, *optional*, defaults to 10):
                 Number of items.
             exclude_seen (`bool`, *optional*, defaults to `False`):
-                Leave out every item of the whole history.
+                Leave out every item of the whole history; always so with `config.exclude_seen_in_loss`.
             candidate_ids (`torch.LongTensor` of shape `(num_ids,)` or `(batch_size, num_ids)`, *optional*):
                 Recommend among these items only. PAD is ignored; a row with -100 allows all items.
             exclude_ids (`torch.LongTensor` of shape `(num_ids,)` or `(batch_size, num_ids)`, *optional*):
@@ -139,6 +139,7 @@ class RecommendationMixin:
         limits = [(self.feature_values(name), _check_limit(name, limit)) for name, limit in (max_per or {}).items()]
         if not 0 <= diversity <= 1:
             raise ValueError(f"diversity is {diversity}; it must be from 0 to 1.")
+        exclude_seen = exclude_seen or self.config.exclude_seen_in_loss
         seen_ids = self.seen_items(input_ids, attention_mask)
         scores, top_k = self.prepare_ranking(input_ids, attention_mask, user_features)
         filters = {"exclude_seen": exclude_seen, "candidate_ids": candidate_ids, "exclude_ids": exclude_ids}

@@ -168,6 +168,33 @@ def test_chunks_give_the_cross_entropy_with_and_without_the_function_of_torch(mo
                 assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("targets", [False, True])
+def test_seen_items_are_left_out_of_the_softmax(fitted, is_causal, targets):
+    """Each label competes with what its row does not hold, masked items included; by hand, padded on either side."""
+    model = make_model(fitted[0], is_causal=is_causal, exclude_seen_in_loss=True, initializer_range=0.5)
+    torch.nn.init.normal_(model.decoder.bias)
+    input_ids = torch.tensor([[5, 1, 7, 0], [9, 5, 1, 8]])
+    labels = torch.tensor([[-100, 6, -100, -100], [-100, -100, 4, -100]])
+    if is_causal:
+        input_ids, labels = torch.tensor([[1, 5, 6, 0], [1, 9, 5, 4]]), torch.tensor([[5, 6, 7, -100], [9, 5, 4, 8]])
+    positions = torch.arange(4).repeat(2, 1) if targets else None
+    if targets:  # the labels in another order
+        positions, labels = positions.flip(1), labels.flip(1)
+    mask = (input_ids != 0).long()
+    rows = [{5, 6, 7}, {9, 5, 4, 8}]
+    logits = model.eval()(input_ids, mask, target_positions=positions).logits
+    expected = []
+    for row, column in (labels != -100).nonzero().tolist():
+        label = labels[row, column].item()
+        left = [item for item in range(3, model.config.vocab_size) if item == label or item not in rows[row]]
+        expected.append(logits[row, column, left].logsumexp(0) - logits[row, column, label])
+    for ids in (input_ids, torch.where(mask == 0, 10, input_ids)):  # what stands at padding does not count
+        loss = model(ids, mask, target_positions=positions, labels=labels).loss
+        assert_close(loss, torch.stack(expected).mean())
+    assert not set(model.recommend(input_ids[:, 1:], k=8).item_ids[1].tolist()) & {9, 5, input_ids[1, 3].item()}
+
+
 def test_counts_of_another_size_are_refused(fitted):
     model = make_model(fitted[0], loss="gbce", negative_sampling="popularity")
     with pytest.raises(ValueError, match="item_counts has shape"):
