@@ -32,8 +32,8 @@ def main():
     """The command."""
     args, data_args, split = parse_arguments(AnalysisArguments, DataArguments, Split, description=__doc__)
     check_report_dir(args.output_dir)
-    windows = parse_windows(args.windows, split)
     interactions = read_interactions(data_args)
+    windows = parse_windows(args.windows, split.of(interactions))
     report = analyze(interactions, split, windows)
     print(interactions.summary())
     print(write_data_report(args.output_dir, report))

@@ -226,7 +226,6 @@ def evaluate_members(flags: list[str]):
         check_save_dir(saving.save_dir, resume=False)
     if split.split == "none":
         raise DataError("all rows train, none are left to evaluate; give --split.")
-    windows = parse_windows(args.windows, split)
     ensemble, processor, interactions, names = load_members(models.model_dirs, voting, data_args, split, args.k, args)
     evaluation = evaluate(
         ensemble,
@@ -237,7 +236,7 @@ def evaluate_members(flags: list[str]):
         args.k,
         args.exclude_seen,
         batch_size=args.eval_batch_size,
-        windows=windows,
+        windows=parse_windows(args.windows, split.of(interactions)),
         num_rounds=args.num_rounds,
         allow_fewer=args.allow_fewer,
         members={name: ensemble.subset([number]) for number, name in enumerate(names)},

@@ -104,7 +104,7 @@ def main():
             args.exclude_seen,
             models.recent_days,
             args.eval_batch_size,
-            windows=parse_windows(args.windows, split),
+            windows=parse_windows(args.windows, split.of(interactions)),
             update_history=models.history == "updated",
             num_rounds=args.num_rounds,
             allow_fewer=args.allow_fewer,

@@ -135,8 +135,9 @@ def train(
     elif is_main_process:
         clear_save_dir(args.output_dir, only_check=True)
     args.exclude_seen |= model_args.exclude_seen_in_loss
-    windows = parse_windows(run.windows, split)
     interactions = read_interactions(data_args)
+    split = split.of(interactions)
+    windows = parse_windows(run.windows, split)
     processor = fit_processor(interactions, split, run.unknown_items)
     model = None
     if run.init_from:

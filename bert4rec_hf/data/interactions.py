@@ -177,6 +177,8 @@ class Interactions:
         user_ids, item_ids (`pa.Array` of int64 or string): raw ids, sorted; including users without events.
         user, item (`np.ndarray` of int32, shape `(num_rows,)`): codes of the log's users and items.
         day (`np.ndarray` of int32, shape `(num_rows,)`): days since 1970-01-01.
+        tied (`np.ndarray` of bool, shape `(num_rows,)`, *optional*): whether another row of the user has the same
+            time, so that the file alone says which comes first.
         titles (`pa.StringArray`, *optional*): one for each item, null where it has none.
         item_features (`dict[str, tuple[np.ndarray, pa.Array]]`): for each feature, item codes and values in pairs.
         user_features (`dict[str, pa.Array]`): for each feature the value of each user, null where there is none.
@@ -190,6 +192,7 @@ class Interactions:
     user: np.ndarray
     item: np.ndarray
     day: np.ndarray
+    tied: np.ndarray | None = None
     titles: pa.Array | None = None
     item_features: dict = field(default_factory=dict)
     user_features: dict = field(default_factory=dict)
@@ -276,13 +279,14 @@ def _read_interactions(args: DataArguments, history, profiles, items, keywords) 
     keep = _first_of_exact_duplicates(user, item, time)
     counts[f"exact duplicate rows {'kept' if args.keep_duplicates else 'dropped'}"] = int((~keep).sum())
     if not args.keep_duplicates:
-        user, item, day = user[keep], item[keep], day[keep]
+        user, item, time, day = user[keep], item[keep], time[keep], day[keep]
     repeat = np.r_[False, (user[1:] == user[:-1]) & (item[1:] == item[:-1])]
     counts[f"rows repeating the row before, {'dropped' if args.collapse_repeats else 'kept'}"] = int(repeat.sum())
     if args.collapse_repeats:
-        user, item, day = user[~repeat], item[~repeat], day[~repeat]
+        user, item, time, day = user[~repeat], item[~repeat], time[~repeat], day[~repeat]
+    tie = np.r_[False, (user[1:] == user[:-1]) & (time[1:] == time[:-1]), False]
 
-    interactions = Interactions(args, users, item_ids, user, item, day, counts=counts)
+    interactions = Interactions(args, users, item_ids, user, item, day, tie[1:] | tie[:-1], counts=counts)
     counts["events"] = len(user)
     counts["users with events"] = len(users)
     counts["items with events"] = len(item_ids)

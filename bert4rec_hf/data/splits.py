@@ -3,7 +3,7 @@
 
 import datetime
 import re
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -11,6 +11,10 @@ import numpy as np
 
 from ..errors import DataError
 from .interactions import Interactions
+
+
+SPLITS = ("none", "leave_one_out", "temporal")
+TARGETS = ("all", "first", "last", "random")
 
 
 @dataclass
@@ -23,7 +27,9 @@ class Split:
       n - 2), the last the test target (history n - 1). Users with fewer events only train. With `validation_users`
       only that many users, evenly spaced in the order of their ids, validate; the others train on their n - 1 events.
     - `temporal`: rows before `cutoff` train, rows from it on are the test targets of their users. The last
-      `validation_days` before the cut-off validate instead of training.
+      `validation_days` before the cut-off validate instead of training. The targets of a user are `all` these rows,
+      and the history ends at the cut-off; or one of them, the `first`, the `last` or a `random` one, and the history
+      goes on up to it (https://huggingface.co/papers/2507.16289).
     """
 
     _argument_group_name = "Split"
@@ -32,7 +38,11 @@ class Split:
         default="leave_one_out", metadata={"help": "Which rows are held out of training."}
     )
     cutoff: str | None = field(
-        default=None, metadata={"help": "First day of the test rows of a temporal split, YYYY-MM-DD."}
+        default=None,
+        metadata={
+            "help": "First day of the test rows of a temporal split, YYYY-MM-DD, or a quantile of the rows in time: "
+            "q0.9 for the first day before which 90% of them are."
+        },
     )
     validation_days: int = field(
         default=0, metadata={"help": "Days before the cut-off that validate instead of training."}
@@ -41,11 +51,19 @@ class Split:
         default=0, metadata={"help": "Number of leave_one_out users that validate, others train on that event; 0: all"}
     )
 
+    targets: Literal["all", "first", "last", "random"] = field(
+        default="all", metadata={"help": "Which of a user's rows after the cut-off are to be found."}
+    )
+
     def __post_init__(self):
-        if self.split not in ("none", "leave_one_out", "temporal"):
-            raise DataError(f"split is {self.split!r}; it must be none, leave_one_out or temporal.")
-        if self.split == "temporal":
+        for name, values in (("split", SPLITS), ("targets", TARGETS)):
+            if getattr(self, name) not in values:
+                *others, last = values
+                raise DataError(f"{name} is {getattr(self, name)!r}; it must be {', '.join(others)} or {last}.")
+        if self.split == "temporal" and self.quantile is None:
             self.cutoff_day()
+        if self.split != "temporal" and self.targets != "all":
+            raise DataError(f"targets are {self.targets}: only a temporal split has several of a user to choose from.")
         for name in ("validation_days", "validation_users"):
             if getattr(self, name) < 0:
                 raise DataError(f"{name} is {getattr(self, name)}; it must be at least 0.")
@@ -55,13 +73,35 @@ class Split:
         try:
             return (datetime.date.fromisoformat(self.cutoff or "") - datetime.date(1970, 1, 1)).days
         except (TypeError, ValueError):
-            raise DataError(f"a temporal split needs --cutoff YYYY-MM-DD, not {self.cutoff!r}.") from None
+            raise DataError(
+                f"a temporal split needs --cutoff YYYY-MM-DD, or a quantile such as q0.9, not {self.cutoff!r}."
+            ) from None
+
+    @property
+    def quantile(self) -> float | None:
+        """The share of the rows before the cut-off, if the cut-off is given so."""
+        return float(self.cutoff[1:]) if re.fullmatch(r"q0?\.\d*[1-9]\d*", self.cutoff or "") else None
+
+    def of(self, interactions: Interactions) -> "Split":
+        """
+        The split with the date of its cut-off, where that is a quantile of a log's rows: a later log has another.
+
+        Raises:
+            `DataError`: if no day has that share of the rows before it.
+        """
+        if self.split != "temporal" or self.quantile is None:
+            return self
+        days, counts = np.unique(interactions.day, return_counts=True)
+        place = int(np.searchsorted(np.cumsum(counts), round(self.quantile * counts.sum(), 6), side="left")) + 1
+        if place >= len(days):
+            raise DataError(f"cutoff is {self.cutoff}, and the log's last day has the rest; give a smaller one.")
+        return replace(self, cutoff=str(np.datetime64(int(days[place]), "D")))
 
     def apply(self, interactions: Interactions) -> "SplitLog":
         """The log under this split: computed at the first call, then cached in the log."""
         key = astuple(self)
         if key not in interactions.split_logs:
-            interactions.split_logs[key] = SplitLog(interactions, self)
+            interactions.split_logs[key] = SplitLog(interactions, self.of(interactions))
         return interactions.split_logs[key]
 
     def rows(self, interactions: Interactions) -> dict[str, np.ndarray]:
@@ -78,14 +118,30 @@ class Split:
             rows["test"] = (events >= 3)[interactions.user] & (num_newer_events == 0)
             rows["validation"] = validates[interactions.user] & (num_newer_events == 1)
         elif self.split == "temporal":
-            rows["test"] = interactions.day >= self.cutoff_day()
-            rows["validation"] = ~rows["test"] & (interactions.day >= self.cutoff_day() - self.validation_days)
+            cutoff = self.of(interactions).cutoff_day()
+            rows["test"] = interactions.day >= cutoff
+            rows["validation"] = ~rows["test"] & (interactions.day >= cutoff - self.validation_days)
         rows["train"] = ~rows["validation"] & ~rows["test"]
+        for subset in ("validation", "test") if self.targets != "all" else ():
+            rows[subset] = self._one_of_each_user(interactions.user, rows[subset])
         return rows
+
+    def _one_of_each_user(self, user: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """One of the rows of each user that has any, as `targets` says: a mask `(num_rows,)`."""
+        places = np.flatnonzero(rows)
+        users, first, number = np.unique(user[places], return_index=True, return_counts=True)
+        chosen = {"first": 0, "last": number - 1}
+        if self.targets == "random":
+            draws = np.random.default_rng(0).random(int(users[-1]) + 1 if len(users) else 0)
+            chosen["random"] = (draws[users] * number).astype(np.int64)
+        one = np.zeros(len(rows), dtype=bool)
+        one[places[first + chosen[self.targets]]] = True
+        return one
 
     def __str__(self) -> str:
         if self.split == "temporal":
-            return f"temporal, cut-off {self.cutoff}, {self.validation_days} validation days"
+            one = f", the {self.targets} target" * (self.targets != "all")
+            return f"temporal, cut-off {self.cutoff}, {self.validation_days} validation days{one}"
         return self.split + f", {self.validation_users} validation users" * bool(self.validation_users)
 
 
@@ -122,6 +178,8 @@ def parse_windows(text: str | None, split: Split) -> list[Window] | None:
         raise DataError(
             f"windows need a temporal split, and this one is {split}; give --split temporal --cutoff DATE."
         )
+    if split.targets != "all":
+        raise DataError(f"windows have all targets of their days, and this split has {split.targets} ones.")
     cutoff = split.cutoff_day()
     first, months, days, windows = np.datetime64(cutoff, "D"), 0, 0, []
     for length in text.upper().replace(" ", "").split(","):
@@ -187,7 +245,7 @@ class SplitLog:
         self, subset: str, window: Window | None = None, update_history: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """
-        Masks of the history rows and of the target rows.
+        Masks of the history rows and of the target rows. The history of a user with one target ends there.
 
         Args:
             subset (`str`): `"validation"` or `"test"`.
@@ -196,6 +254,11 @@ class SplitLog:
                 first day, or ends where the targets of the split begin.
         """
         history, targets = self.rows["train"], self.rows[subset]
+        if self.split.targets != "all":
+            user, rows = self.interactions.user, np.arange(len(self.interactions))
+            end_of_user = np.zeros(len(self.interactions.user_ids), dtype=np.int64)
+            end_of_user[user[targets]] = rows[targets]
+            return rows < end_of_user[user], targets
         if subset == "test":
             history = history | self.rows["validation"]
         if window is not None:

@@ -96,6 +96,7 @@ def evaluate(
     Raises:
         `DataError`: if nobody is left to evaluate, if `k` does not fit, or if the model was trained on a target.
     """
+    split = split.of(interactions)
     train = split.apply(interactions).fitted_rows
     baselines = fit_baselines(interactions, processor, train, recent_days)
     models = {MODEL: model} if model is not None else {}

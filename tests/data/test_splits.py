@@ -132,6 +132,56 @@ def test_windows_divide_the_days_from_the_cut_off_on(cutoff, lengths, days):
     assert inside.tolist() == [windows[0].first <= day < windows[-1].end for day in days]
 
 
+TIMES = [0, 0, 1, 4, 4, 5, 0, 9, 3, 4, 6]  # of three users: 5 of the 11 rows before day 4, 8 before day 5, 9 before 6
+USERS = [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("quantile, day", [("q0.4", 4), ("q.45", 4), ("q0.5", 5), ("q0.8", 6), ("q0.9", 9)])
+def test_a_cut_off_is_the_first_day_before_which_a_share_of_the_rows_is(quantile, day):
+    interactions = make_interactions(USERS, days=TIMES)
+    split = Split("temporal", quantile)
+    date = str(np.datetime64(day, "D"))
+    assert split.of(interactions) == Split("temporal", date) and split.of(interactions).of(None) == split.of(
+        interactions
+    )
+    for name, rows in Split("temporal", date).rows(interactions).items():
+        assert (split.rows(interactions)[name] == rows).all() and (split.apply(interactions).rows[name] == rows).all()
+
+
+@pytest.mark.parametrize(
+    "targets, test, history",
+    [
+        ("all", [3, 4, 5, 7, 9, 10], [0, 1, 2, 6, 8]),
+        ("first", [3, 7, 9], [0, 1, 2, 6, 8]),
+        ("last", [5, 7, 10], [0, 1, 2, 3, 4, 6, 8, 9]),
+    ],
+)
+def test_the_history_goes_up_to_the_target(targets, test, history):
+    log = Split("temporal", "q0.4", validation_days=1, targets=targets).apply(make_interactions(USERS, days=TIMES))
+    rows = [np.flatnonzero(mask).tolist() for mask in log.history_and_targets("test")]
+    assert rows == [history, test]
+    # What is after the cut-off trains nobody, target or not
+    assert np.flatnonzero(log.rows["train"]).tolist() == [0, 1, 2, 6]
+    assert np.flatnonzero(log.rows["validation"]).tolist() == [8]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=2), st.integers(1, 9))
+def test_a_random_target_is_one_of_the_users_own_and_the_same_again(rows, cutoff):
+    users, days = zip(*sorted([*rows, (0, 0), (1, 9)]))
+    interactions = make_interactions(users, days=days)
+    split = Split("temporal", str(np.datetime64(cutoff, "D")), targets="random")
+    test = split.rows(interactions)["test"]
+    has_targets = np.bincount(interactions.user[interactions.day >= cutoff], minlength=6) > 0
+    assert (np.bincount(interactions.user[test], minlength=6) == has_targets).all()
+    assert (interactions.day[test] >= cutoff).all() and (split.rows(interactions)["test"] == test).all()
+    history, targets = split.apply(interactions).history_and_targets("test")
+    for row in np.flatnonzero(targets):
+        of_user = np.flatnonzero(interactions.user == interactions.user[row])
+        assert np.flatnonzero(history & (interactions.user == interactions.user[row])).tolist() == [
+            other for other in of_user if other < row
+        ]
+
+
 def test_k_core_looks_at_training_rows_until_nothing_changes():
     # Item 2 falls first, then user 1, whose second event it was.
     interactions = make_interactions([0, 0, 1, 1, 2, 2, 0], items=[0, 1, 0, 2, 0, 1, 2])
@@ -144,10 +194,18 @@ def test_k_core_looks_at_training_rows_until_nothing_changes():
 @pytest.mark.parametrize(
     "make, words",
     [
-        (lambda: Split("temporal"), "--cutoff YYYY-MM-DD, not None"),
+        (lambda: Split("temporal"), "--cutoff YYYY-MM-DD, or a quantile such as q0.9, not None"),
         (lambda: Split("temporal", "April"), "not 'April'"),
         (lambda: Split("random"), "split is 'random'"),
         (lambda: Split("temporal", "2022-04-01", -1), "validation_days is -1"),
+        (lambda: Split("temporal", "q1.0"), "or a quantile such as q0.9, not 'q1.0'"),
+        (lambda: Split("temporal", "q0.9").of(make_interactions([0, 1])), "the log's last day has the rest"),
+        (
+            lambda: Split("temporal", "q0.9", targets="best"),
+            "targets is 'best'; it must be all, first, last or random",
+        ),
+        (lambda: Split(targets="last"), "only a temporal split has several"),
+        (lambda: parse_windows("1M", Split("temporal", "2022-04-01", targets="last")), "windows have all targets"),
         (lambda: Split(validation_users=-1), "validation_users is -1"),
         (lambda: Split("temporal", "1960-01-01").apply(make_interactions([0])).fitted_rows, "runs from 1970-01-01"),
         (lambda: k_core(make_interactions([0, 1]), np.ones(2, dtype=bool), 2), "nobody is left"),
