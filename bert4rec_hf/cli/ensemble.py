@@ -239,6 +239,8 @@ def evaluate_members(flags: list[str]):
         windows=parse_windows(args.windows, split.of(interactions)),
         num_rounds=args.num_rounds,
         allow_fewer=args.allow_fewer,
+        rivals=args.rivals,
+        shuffle_histories=args.shuffle_histories,
         members={name: ensemble.subset([number]) for number, name in enumerate(names)},
     )
     print(interactions.summary())

@@ -8,9 +8,10 @@ In consecutive windows after the cut-off, for one model or for several with diff
 
     bert4rec-hf evaluate --model_dir ./exps/march ./exps/april --data_dir ./data --windows 1M,1M,1M
 
-Two runs, user by user:
+Runs with a first one, user by user, each of one seed or of several:
 
     bert4rec-hf evaluate --compare ./reports/seed1 ./reports/seed2
+    bert4rec-hf evaluate --compare ./base/seed1,./base/seed2 ./wider/seed1,./wider/seed2 ./deeper/seed1
 
 Columns, filters and split are those that the checkpoint was trained with, unless flags override them. Without a model,
 only the simple rules are evaluated. The output is evaluation.txt, .json and .png, and evaluation_users.parquet with
@@ -43,6 +44,12 @@ class EvaluationArguments(ListArguments):
     windows: str | None = field(
         default=None, metadata={"help": "Windows of a temporal split, from the cut-off on, as in 1M,1M or 14D,14D."}
     )
+    rivals: bool = field(
+        default=False, metadata={"help": "Compare with ItemKNN, EASE and ALS too, tuned on the validation rows."}
+    )
+    shuffle_histories: bool = field(
+        default=False, metadata={"help": "Rank shuffled histories too: what the model has learnt from the order."}
+    )
     num_rounds: int = field(default=1000, metadata={"help": "Number of bootstrap samples; 0 for no intervals."})
     output_dir: str | None = field(default=None, metadata={"help": "Folder of the report."})
 
@@ -64,11 +71,17 @@ class ModelArguments:
         default="frozen", metadata={"help": "End histories at the cut-off (frozen) or before each window (updated)."}
     )
     recent_days: int = field(default=30, metadata={"help": 'Days of the baseline "popular in the last days".'})
-    compare: list[str] = field(default_factory=list, metadata={"help": "Two folders written with --output_dir."})
+    compare: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Folders written with --output_dir: those after the first are compared with it. The folders of a "
+            "run's seeds are joined by commas."
+        },
+    )
 
     def __post_init__(self):
-        if self.compare and (len(self.compare) != 2 or self.model_dir):
-            raise DataError("compare takes two folders of reports, and no model.")
+        if self.compare and (len(self.compare) < 2 or self.model_dir):
+            raise DataError("compare takes two folders of reports or more, and no model.")
 
 
 def main():
@@ -78,7 +91,7 @@ def main():
     )
     check_report_dir(args.output_dir)
     if models.compare:
-        return compare_runs(*models.compare, args)
+        return compare_runs(models.compare, args)
     checkpoints = [load_checkpoint(name, models.revision) for name in models.model_dir] or [(None, None)]
     trained = [Split(**processor.split) if processor and processor.split else split for _, processor in checkpoints]
     # Each model uses its own split, unless flags set another one.
@@ -108,6 +121,8 @@ def main():
             update_history=models.history == "updated",
             num_rounds=args.num_rounds,
             allow_fewer=args.allow_fewer,
+            rivals=args.rivals,
+            shuffle_histories=args.shuffle_histories,
         )
         if model is not None:
             evaluation.report["model"] = os.path.basename(os.path.normpath(name))
@@ -120,12 +135,13 @@ def main():
         print(evaluation_text([evaluation.report for evaluation in evaluations]))
 
 
-def compare_runs(a: str, b: str, args: EvaluationArguments):
-    """Prints the differences of two runs, user by user, and writes them."""
-    results = compare(read_users(a), read_users(b), args.num_rounds)
-    print(comparison_text(results, a, b))
+def compare_runs(runs: list[str], args: EvaluationArguments):
+    """Prints the differences of runs from the first, user by user, and writes them."""
+    tables = [[read_users(folder) for folder in run.split(",")] for run in runs]
+    results = compare(*tables, num_rounds=args.num_rounds)
+    print(comparison_text(results, runs))
     if args.output_dir:
         os.makedirs(args.output_dir, exist_ok=True)
         path = os.path.join(args.output_dir, "comparison.json")
         with atomic_write(path) as part, open(part, "w", encoding="utf-8") as file:
-            json.dump({"a": a, "b": b, "windows": results}, file, indent=1, ensure_ascii=False)
+            json.dump({"runs": runs, "windows": results}, file, indent=1, ensure_ascii=False)

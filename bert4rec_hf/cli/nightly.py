@@ -87,7 +87,7 @@ def main(flags: list[str] | None = None):
     training = arguments[train.ARGUMENTS.index(Bert4RecTrainingArguments)]
     settings = {"k": training.k, "exclude_seen": training.exclude_seen, "num_rounds": 0}
     before = evaluate(*load_checkpoint(live), interactions, split, **settings)
-    (window,) = compare(before.users, read_users(folder), args.num_rounds)
+    (window,) = compare(before.users, read_users(folder), num_rounds=args.num_rounds)
     metric = f"ndcg@{training.k[0]}"
     figures = window["metrics"][metric]
     lead = figures["difference"]

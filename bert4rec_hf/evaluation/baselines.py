@@ -11,6 +11,7 @@ import torch
 
 from ..data.encoding import token_ids
 from ..data.interactions import Interactions
+from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.ranking_bert4rec import rank_items
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
@@ -94,6 +95,22 @@ def markov(interactions: Interactions, processor: Bert4RecProcessor, rows: np.nd
         scores[row_index, following[pair_index]] += times[pair_index]
         return rank_items(scores, input_ids, k, exclude_seen, allow_fewer=allow_fewer)
 
+    return recommend
+
+
+def with_shuffled_histories(model: Bert4RecForMaskedLM) -> Callable:
+    """A model on histories in a random order, the same at each call."""
+
+    def recommend(input_ids, attention_mask=None, **kwargs):
+        mask = input_ids != model.config.pad_token_id if attention_mask is None else attention_mask != 0
+        generator = torch.Generator().manual_seed(int(input_ids.sum()))
+        draws = torch.rand(input_ids.shape, generator=generator).to(mask.device)
+        order = draws.masked_fill(~mask, 2.0).argsort(1)  # what is no padding, in a random order
+        places = mask.logical_not().byte().argsort(dim=1, stable=True)
+        shuffled = torch.empty_like(input_ids).scatter_(1, places, input_ids.gather(1, order))
+        return model.recommend(torch.where(mask, shuffled, input_ids), attention_mask, **kwargs)
+
+    recommend.device = model.device
     return recommend
 
 

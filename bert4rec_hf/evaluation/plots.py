@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .targets import KINDS
 from .windows import ALL_USERS, CEILING, MODEL, PANEL, recommenders_of
 
 
@@ -110,9 +111,7 @@ def _draw_bars(canvas, report: dict):
     }
     results = window["groups"][ALL_USERS]["results"]
     for ax, (metric, title) in zip(axes, titles.items()):
-        is_kind_metric = metric.startswith(
-            ("repeat_", "new_")
-        )  # for one kind of target the best lists are no upper bound
+        is_kind_metric = metric.partition("_")[0] in KINDS  # for one kind the best lists are no upper bound
         names = [*recommenders_of(report), *([] if is_kind_metric else [CEILING])][::-1]
         figures = [results[name].get(metric, {"mean": None}) for name in names]
         figures = [figure if figure["mean"] is not None else {"mean": 0.0} for figure in figures]

@@ -14,6 +14,7 @@ from transformers.utils import logging
 from ..errors import DataError
 from ..files import atomic_write
 from .plots import draw_data, draw_evaluation
+from .targets import KINDS, THIRDS
 from .windows import ALL_USERS, CEILING, MEMBERS, MODEL, PANEL, Evaluation, recommenders_of
 
 
@@ -269,6 +270,8 @@ def _one_evaluation(report: dict) -> str:
         + (f", {len(windows)} windows, the history {report['history']}" if len(windows) > 1 else ""),
         f"Lists of {k} out of the whole catalogue, {'without' if report['exclude_seen'] else 'with'} what a user has "
         "had before.",
+        *tie_rule(first),
+        *rivals_text(report),
     ]
     shown = MODEL if MODEL in names else max(names, key=lambda name: _mean(first, name, f"score@{k}"))
     if len(windows) > 1:
@@ -280,7 +283,7 @@ def _one_evaluation(report: dict) -> str:
             f"{_mean(window, CEILING, f'recall@{k}'):.0%} ({window['unknown_targets']:.1%} is not in the catalogue)."
         )
     if MODEL in names:
-        lines += ["", f"Against simple rules (score@{k})"]
+        lines += ["", f"Against {'rivals and ' * ('rivals' in report)}simple rules (score@{k})"]
         lines += [f"  {line}" for line in verdicts(report)] or ["  Better than all of them in every window."]
     for group in first["groups"]:
         lines += ["", windows_table(report, group)]
@@ -301,6 +304,17 @@ def _one_evaluation(report: dict) -> str:
         )
     lines += [
         "",
+        f"recall@{k} by the popularity of the target: {', '.join(THIRDS)}, a third of the training events each",
+    ]
+    lines += [
+        f"  {first['name']}: "
+        + ", ".join(
+            name + "".join(f" {_number(_mean(first, name, f'{third}_recall@{k}'))}" for third in THIRDS)
+            for name in names
+        )
+    ]
+    lines += [
+        "",
         f"The lists of {first['name']}: share of the catalogue recommended at all, Gini index of item counts",
     ]
     lines += ["  (1: a few items get all), novelty in bits, diversity of a list's features (0 to 1)"]
@@ -314,6 +328,31 @@ def _one_evaluation(report: dict) -> str:
         f" rounds); '{CEILING}': perfect lists, from the items of the vocabulary.",
     ]
     return "\n".join(lines)
+
+
+def tie_rule(window: dict) -> list[str]:
+    """How events at the same time are ordered, and how many targets that touches."""
+    if window.get("tied_targets") is None:
+        return []
+    return [
+        f"Events of a user at the same time keep the order of the log: {window['tied_targets']:.1%} of the targets "
+        "share theirs with another event."
+    ]
+
+
+def rivals_text(report: dict) -> list[str]:
+    """What was tried for each rival, and why one was left out."""
+    lines = []
+    for name, told in report.get("rivals", {}).items():
+        if "left_out" in told:
+            lines.append(f"{name} is left out: {told['left_out']}.")
+        else:
+            settings = ", ".join(f"{setting} {value}" for setting, value in told["settings"].items())
+            lines.append(
+                f"{name} has {settings}: the best NDCG on the validation rows, {told['validation']:.4f}, of "
+                f"{told['tried']} settings in {told['seconds']:.0f} s."
+            )
+    return lines
 
 
 def _over_origins(reports: Sequence[dict]) -> str:
@@ -366,17 +405,18 @@ def ensemble_text(report: dict) -> str:
     return "\n".join(lines)
 
 
-def comparison_text(results: Sequence[dict], a: str, b: str, k: int | None = None) -> str:
-    """The result of [`compare`] as text, for one k, by default the greatest."""
-    names = list(results[0]["metrics"])
-    k = k or max(int(name.rpartition("@")[2]) for name in names)
-    names = [name for name in names if name.endswith(f"@{k}")]
-    width = max(map(len, names))
-    lines = [f"a: {a}", f"b: {b}"]
-    for window in results:
+def comparison_text(results: Sequence[dict], runs: Sequence[str], k: int | None = None) -> str:
+    """The result of [`compare`] for runs with these names as text, for one k, by default the greatest."""
+    k = k or max(int(name.rpartition("@")[2]) for result in results for name in result["metrics"])
+    lines = [f"a: {runs[0]}"]
+    for number, window in enumerate(results):
+        if not number or results[number - 1]["run"] != window["run"]:
+            lines.append(f"b: {runs[1 + window['run']]}")
+        names = [name for name in window["metrics"] if name.endswith(f"@{k}")]
+        width = max(map(len, names))
         left_out = f" ({window['left_out']:,} of one run only, left out)" if window["left_out"] else ""
         lines += ["", f"{window['name']}, origin {window['origin']}, {window['num_users']:,} users{left_out}"]
-        lines.append(f"  {'':{width}} {'a':>8} {'b':>8} {'b - a':>9} {'95% interval':>20} {'p (Holm)':>9}")
+        lines.append(f"  {'':{width}} {'a':>8} {'b':>8} {'b - a':>9} {'95% interval':>20} {'p':>7}")
         for name in names:
             figures = window["metrics"][name]
             lead = figures["difference"]
@@ -384,18 +424,20 @@ def comparison_text(results: Sequence[dict], a: str, b: str, k: int | None = Non
                 continue
             lines.append(
                 f"  {name:{width}} {figures['a']['mean']:>8.4f} {figures['b']['mean']:>8.4f} {lead['mean']:>+9.4f} "
-                f"{lead['low']:>+10.4f}{lead['high']:>+10.4f} {figures['p_value']:>9.4f}"
+                f"{lead['low']:>+10.4f}{lead['high']:>+10.4f} {figures['p_value']:>7.4f}"
             )
+        lines.append("")
+    lines.append("p: corrected for the number of runs, windows and metrics.")
     return "\n".join(lines)
 
 
 def metrics_table(results: dict[str, dict[str, dict]], metrics: Sequence[str] | None = None) -> str:
     """
     The means of each recommender's metrics, as in an [`Evaluation`]'s report, as Markdown, one column each: the given
-    metrics, or all except those of repeats and of new items.
+    metrics, or all except those of kinds of targets.
     """
     first = next(iter(results.values()))
-    metrics = [name for name in metrics or first if name in first and not name.startswith(("repeat_", "new_"))]
+    metrics = [name for name in metrics or first if name in first and name.partition("_")[0] not in KINDS]
     width = max(map(len, metrics))
     lines = [
         f"| {'':{width}} | {' | '.join(results)} |",

@@ -12,6 +12,11 @@ from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
 
 
+# Kinds of targets that have metrics of their own: by the user's history, and by popularity.
+THIRDS = ("head", "mid", "tail")
+KINDS = ("repeat", "new", *THIRDS)
+
+
 def _padded(users: np.ndarray, values: np.ndarray, num_users: int) -> np.ndarray:
     """Values sorted by user as one row per user, padded with -1."""
     sizes = np.bincount(users, minlength=num_users)
@@ -64,15 +69,31 @@ class Targets:
         }
 
 
+def popularity_thirds(event_counts: np.ndarray) -> np.ndarray:
+    """
+    Of each item 0, 1 or 2, `(num_items,)`: the most popular items have 0 up to a third of all events, and so on. Ties
+    go to the lower id.
+    """
+    order = np.argsort(-event_counts, kind="stable")
+    thirds = np.empty(len(event_counts), dtype=np.int64)
+    before = np.cumsum(event_counts[order]) - event_counts[order]
+    thirds[order] = np.minimum(3 * before // max(int(event_counts.sum()), 1), 2)
+    return thirds
+
+
 class ListScorer:
     """
     Metrics of ranked lists, one value per user.
 
     Args:
         user_share (`np.ndarray` of shape `(vocab_size,)`): share of the training users who have the item.
+        event_counts (`np.ndarray` of shape `(vocab_size,)`): training events of the item.
     """
 
-    def __init__(self, processor: Bert4RecProcessor, user_share: np.ndarray, k: Sequence[int]):
+    def __init__(
+        self, processor: Bert4RecProcessor, user_share: np.ndarray, event_counts: np.ndarray, k: Sequence[int]
+    ):
+        self.third = popularity_thirds(event_counts)
         self.k, self.num_items = list(k), processor.vocab_size - NUM_SPECIAL_TOKENS
         self.information = -np.log2(user_share)
         sizes = [feature["max_values"] for feature in processor.vocabulary.get("item_features", [])]
@@ -88,6 +109,11 @@ class ListScorer:
         for kind, mask in (("repeat", targets.is_repeat), ("new", ~targets.is_repeat & ~targets.is_unknown)):
             kind_scores = ranking_scores(ranked, targets.lists(mask), self.k)
             scores |= {f"{kind}_{name}": values for name, values in kind_scores.items()}
+        third = np.append(self.third, -1)[np.where(targets.is_unknown, -1, targets.items)]
+        for number, kind in enumerate(THIRDS):
+            kind_scores = ranking_scores(ranked, targets.lists(third == number), self.k)
+            names = [f"{metric}@{k}" for metric in ("recall", "ndcg") for k in self.k]
+            scores |= {f"{kind}_{name}": kind_scores[name] for name in names}
         if (ranked >= 0).all():
             for k in self.k:
                 scores[f"novelty@{k}"] = self.information[ranked[:, :k]].mean(1)

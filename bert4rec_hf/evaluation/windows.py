@@ -16,13 +16,15 @@ from ..data.splits import Split, Window
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
-from .baselines import fit_baselines, item_popularity
+from .baselines import fit_baselines, item_popularity, with_shuffled_histories
 from .bootstrap import coverage_and_gini, resampled_exposure, resampled_means, with_intervals
 from .evaluator import RankingEvaluator
+from .rivals import fit_rivals
 from .targets import ListScorer, Targets, overlap
 
 
 MODEL, CEILING, MEMBERS = "BERT4Rec", "best possible", "mean of the members"
+SHUFFLED = f"{MODEL}, histories shuffled"
 ALL_USERS, PANEL = "all users", "users of all windows"
 
 
@@ -33,10 +35,11 @@ class Evaluation:
 
     Args:
         report (`dict`): the figures, ready for JSON. `"windows"` has one `dict` per window: `"name"`, `"num_users"`,
-            `"num_targets"`, `"repeat_targets"` and `"unknown_targets"` (shares of the targets that are in the user's
-            history, and that are outside the vocabulary), and `"groups"`: for groups of users `"num_users"`,
+            `"num_targets"`, `"repeat_targets"`, `"unknown_targets"` and `"tied_targets"` (shares of the targets that
+            are in the user's history, that are outside the vocabulary, and that share their time with another event
+            of the user, so that the file says which is first), and `"groups"`: for groups of users `"num_users"`,
             `"results"` (for each recommender and metric `"mean"`, `"low"` and `"high"`) and `"against"` (the same for
-            the model's lead over each baseline).
+            the model's lead over each baseline). `"rivals"`, if asked for, tells what [`fit_rivals`] tried.
         users (`pa.Table`): one row per window, recommender and user, one column per metric; `"origin"` (a cut-off, or
             the name of another split) tells the windows of several evaluations apart.
     """
@@ -67,13 +70,17 @@ def evaluate(
     seed: int = 0,
     members: Mapping[str, Bert4RecForMaskedLM] | None = None,
     allow_fewer: bool = False,
+    rivals: bool = False,
+    shuffle_histories: bool = False,
 ) -> Evaluation:
     """
     Metrics of a model over the whole catalogue, compared with those of baselines on the same users and of the best
     lists that the vocabulary allows, with bootstrap intervals over users.
 
     Each ranking metric, such as `recall@k`, is also computed as `repeat_recall@k`, for targets in the user's history,
-    and as `new_recall@k`, for the other targets in the vocabulary. Besides the accuracy there are, for each
+    and as `new_recall@k`, for the other targets in the vocabulary; recall and NDCG also as `head_recall@k`,
+    `mid_recall@k` and `tail_recall@k`, for targets among the most popular items, which have a third of the training
+    events, among those with the next third, and among the others. Besides the accuracy there are, for each
     `k`, `novelty` (mean self-information in bits, by the share of training users who have the item), `diversity` (1 -
     cosine between the values of two items, mean over features and pairs), and of all lists together `coverage` (share
     of the catalogue) and `gini` (how unequally it is recommended).
@@ -92,13 +99,24 @@ def evaluate(
             common.
         allow_fewer (`bool`, *optional*, defaults to `False`): whether lists may be shorter than `k`, where there are
             not that many items. They have no novelty and no diversity.
+        rivals (`bool`, *optional*, defaults to `False`): compare also with ItemKNN, EASE and ALS, tuned on the
+            validation rows; see [`fit_rivals`].
+        shuffle_histories (`bool`, *optional*, defaults to `False`): compare also with the model itself on histories
+            in a random order: its lead over this is what it has learnt from the order.
 
     Raises:
         `DataError`: if nobody is left to evaluate, if `k` does not fit, or if the model was trained on a target.
     """
     split = split.of(interactions)
-    train = split.apply(interactions).fitted_rows
+    log = split.apply(interactions)
+    train = log.fitted_rows
     baselines = fit_baselines(interactions, processor, train, recent_days)
+    told = None
+    if rivals:
+        fitted, told = fit_rivals(interactions, processor, split, max(k), exclude_seen, progress=progress)
+        baselines |= fitted
+    if shuffle_histories and model is not None:
+        baselines[SHUFFLED] = with_shuffled_histories(model)
     models = {MODEL: model} if model is not None else {}
     exclude_seen = exclude_seen or any(model.config.exclude_seen_in_loss for model in models.values())
     members = _unique_names(members or {}, (MODEL, CEILING, MEMBERS, *baselines))
@@ -123,9 +141,11 @@ def evaluate(
         evaluator.batch_size = max(1, min(batch_size, 2**24 // processor.vocab_size))
     ranked |= {name: _lists(baseline, name, rankers, evaluators) for name, baseline in baselines.items()}
 
+    event_counts = item_popularity(interactions, processor, train)
     user_counts = item_popularity(interactions, processor, train, of_users=True)
     # An item without training rows counts as watched by one user.
-    scorer = ListScorer(processor, np.maximum(user_counts, 1) / len(np.unique(interactions.user[train])), k)
+    user_share = np.maximum(user_counts, 1) / len(np.unique(interactions.user[train]))
+    scorer = ListScorer(processor, user_share, event_counts, k)
     users_of_all_windows = reduce(np.intersect1d, [evaluator.targets.rows for evaluator in evaluators])
     report, tables = [], []
     for number, (window, evaluator) in enumerate(zip(windows, evaluators)):
@@ -144,7 +164,9 @@ def evaluate(
         for recommender, item_ids in lists.items():
             exposure = _exposure(item_ids, k, scorer.num_items, num_rounds, seed)
             figures[ALL_USERS]["results"][recommender] |= exposure
-        report.append({"name": name, **targets.describe(), "groups": figures})
+        target_rows = log.history_and_targets(subset, window, update_history)[1] & log.core[0][interactions.user]
+        tied = None if interactions.tied is None else float(interactions.tied[target_rows].mean())
+        report.append({"name": name, **targets.describe(), "tied_targets": tied, "groups": figures})
         if members:
             report[-1]["overlap"] = _overlaps({name: lists[name] for name in (MODEL, *members)}, k)
         columns = {
@@ -164,6 +186,8 @@ def evaluate(
         "history": "updated" if update_history else "frozen",
         "num_rounds": num_rounds,
     }
+    if told:
+        description["rivals"] = told
     if members:
         description["members"] = list(members)
     return Evaluation({**description, "windows": report}, pa.concat_tables(tables, promote_options="default"))

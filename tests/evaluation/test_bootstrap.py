@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bert4rec_hf.evaluation.bootstrap import (
+    corrected_p_values,
     coverage_and_gini,
     draw_users,
-    holm,
     interval,
-    p_value,
     resampled_exposure,
     resampled_means,
+    resampled_over_seeds,
 )
 
 
@@ -81,8 +81,51 @@ def test_intervals_of_coverage_lie_around_it():
     assert (low < figures).all() and (figures < high).all()
 
 
-def test_p_values():
-    differences = np.array([[1.0, -1], [2, 1], [3, -2], [1, 3]])
-    assert p_value(differences) == pytest.approx([2 / 5, 1])
-    assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])  # Holm (1979)
-    assert holm(np.array([0.6, 0.7])) == pytest.approx([1, 1])
+def test_samples_of_seeds_vary_as_a_mean_of_seeds_does():
+    """Without differences between users what is left is the seeds': s / sqrt(n), s of the seeds with n - 1."""
+    of_seeds = np.array([0.1, 0.4, 0.3])
+    values = [np.full((20, 2), mean) for mean in of_seeds]
+    resampled = resampled_over_seeds(values, 20_000, (0, 1))
+    assert resampled.mean(0) == pytest.approx(of_seeds.mean(), abs=0.005)
+    assert resampled.std(0) == pytest.approx(of_seeds.std(ddof=1) / 3**0.5, rel=0.03)
+    other = resampled_over_seeds(values, 20_000, (0, 2))  # those of another run are drawn apart
+    assert abs(np.corrcoef(resampled[:, 0], other[:, 0])[0, 1]) < 0.03
+    users = np.random.default_rng(0).random((20, 2))
+    assert (resampled_over_seeds([users], 50, (3, 1)) == resampled_means(users, 50, 3)).all()
+
+
+def step_down(estimates, resampled):
+    """Romano and Wolf (2005), algorithm 3.1, test by test."""
+    deviation = resampled.std(0)
+    left, p_values, last = sorted(range(len(estimates)), key=lambda n: -abs(estimates[n]) / deviation[n]), {}, 0
+    while left:
+        most = abs(resampled[:, left] - estimates[left]) / deviation[left]
+        reached = (most.max(1) >= abs(estimates[left[0]]) / deviation[left[0]]).sum()
+        last = p_values[left[0]] = max(last, (1 + reached) / (1 + len(resampled)))
+        left = left[1:]
+    return [p_values[n] for n in range(len(estimates))]
+
+
+def test_corrected_p_values():
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=(300, 6)) @ generator.normal(size=(6, 6))
+    estimates = np.array([0.3, -4.0, 2.0, -1.0, 0.1, 6.0])
+    p_values = corrected_p_values(estimates, noise + estimates)
+    assert p_values == pytest.approx(step_down(estimates, noise + estimates))
+    assert (
+        p_values[1] >= corrected_p_values(estimates[1:2], (noise + estimates)[:, 1:2])[0]
+    )  # more tests, less certain
+    same = np.repeat(noise[:, :1], 5, axis=1)
+    assert corrected_p_values(np.full(5, 2.0), same + 2) == pytest.approx(
+        corrected_p_values(np.full(1, 2.0), same[:, :1] + 2).repeat(5)  # what goes together costs nothing
+    )
+    edges = corrected_p_values(np.array([0.0, np.nan, 1.0]), np.tile([0.0, np.nan, 1.0], (9, 1)))
+    assert edges[0] == 1 and np.isnan(edges[1]) and edges[2] == 1 / 10
+
+
+def test_twenty_comparisons_of_nothing_find_something_in_one_case_of_twenty():
+    generator, found = np.random.default_rng(1), 0
+    for _ in range(200):
+        values = generator.normal(size=(100, 20)) + generator.normal(size=(100, 1))
+        found += corrected_p_values(values.mean(0), resampled_means(values, 200)).min() < 0.05
+    assert 2 <= found <= 22  # of 200; 10 are expected

@@ -76,7 +76,7 @@ def test_reports_are_written_and_read_back(evaluation, tmp_path):
     users = read_users(str(tmp_path / "b"))
     assert users.num_rows == evaluation.users.num_rows and users["split"][0].as_py() == evaluation.report["split"]
     compared = compare(users, read_users(str(tmp_path / "b")))
-    text = comparison_text(compared, "first", "second")
+    text = comparison_text(compared, ["first", "second"])
     assert text.startswith("a: first\nb: second\n") and "recall@5" in text and "recall@3" not in text
     with pytest.raises(DataError, match="nothing has no evaluation_users.parquet; make it with"):
         read_users("nothing")

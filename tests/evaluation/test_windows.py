@@ -247,6 +247,32 @@ def test_two_runs_are_compared_user_by_user():
         compare(users[0], users[1].drop_columns([name for name in users[1].column_names if "@" in name]))
 
 
+def test_runs_of_several_seeds_are_compared_with_a_first_one():
+    interactions, split, _ = random_log()
+    processor = fit_processor(interactions, split)
+    tables = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        model = make_model(processor)
+        torch.nn.init.normal_(model.decoder.bias)
+        tables.append(evaluate(model, processor, interactions, split, k=[5], progress=False, num_rounds=0).users)
+    some = tables[3].filter(pc.not_equal(tables[3]["user"], tables[3]["user"][0]))
+    both, one = compare(tables[0], tables[1:3], [some], num_rounds=300)
+    assert [both["run"], one["run"], both["left_out"], one["left_out"]] == [0, 1, 0, 1]
+    figures = both["metrics"]["recall@5"]
+    values = [t.filter(pc.equal(t["recommender"], "BERT4Rec"))["recall@5"].to_numpy() for t in tables]
+    assert figures["a"]["mean"] == pytest.approx(values[0].mean())
+    assert figures["b"]["mean"] == pytest.approx(np.mean(values[1:3]))
+    # Seeds that do not differ add nothing to how the users do
+    twice, once = (compare(tables[0], run, num_rounds=300)[0]["metrics"] for run in ([tables[1]] * 2, tables[1]))
+    for metric, figures in once.items():
+        for part in ("low", "high"):
+            if figures["difference"][part] is not None:
+                assert twice[metric]["difference"][part] == pytest.approx(figures["difference"][part])
+    with pytest.raises(DataError, match="num_rounds is 0"):
+        compare(tables[0], tables[1], num_rounds=0)
+
+
 def test_origins_that_share_a_window_are_compared_apart():
     interactions, _, _ = random_log()
     runs = []
