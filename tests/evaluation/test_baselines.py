@@ -1,5 +1,6 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 from collections import Counter, defaultdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert4rec_hf import fit_processor
-from bert4rec_hf.evaluation.baselines import fit_baselines, item_popularity
+from bert4rec_hf.evaluation.baselines import fit_baselines, item_popularity, with_shuffled_histories
 
 
 EVENTS = [(user, item) for user, items in enumerate(("aabcb", "abcca", "aacbc", "bc")) for item in items]
@@ -93,3 +94,28 @@ def test_nothing_but_the_given_rows_is_looked_at(interactions, fitted, name):
         assert fit_baselines(interactions, processor, rows)[name](histories, k=20).item_ids.equal(before)
     finally:
         interactions.item[:], interactions.day[:] = item, day
+
+
+@given(st.lists(st.lists(st.integers(3, 30), max_size=6), min_size=1, max_size=5), st.booleans())
+def test_shuffled_histories_have_the_same_items_in_another_order(histories, left):
+    width = max(map(len, histories)) + 2
+    ids = torch.zeros(len(histories), width, dtype=torch.long)
+    for row, history in enumerate(histories):
+        ids[row, width - len(history) :] = torch.tensor(history, dtype=torch.long)
+    ids = ids if left else ids.flip(1)
+    seen = []
+    model = SimpleNamespace(
+        config=SimpleNamespace(pad_token_id=0),
+        device="cpu",
+        recommend=lambda input_ids, attention_mask, **kwargs: seen.append((input_ids, kwargs)),
+    )
+    for mask in (None, (ids != 0).long()):
+        with_shuffled_histories(model)(input_ids=ids, attention_mask=mask, k=3, exclude_seen=True)
+    (first, settings), (second, _) = seen
+    assert (first == second).all() and settings == {"k": 3, "exclude_seen": True}
+    assert ((first == 0) == (ids == 0)).all()
+    assert [sorted(row) for row in first.tolist()] == [sorted(row) for row in ids.tolist()]
+    if any(len(set(history)) > 4 for history in histories):
+        long = torch.arange(3, 203)[None]
+        with_shuffled_histories(model)(input_ids=long)
+        assert (seen[-1][0] != long).float().mean() > 0.9
