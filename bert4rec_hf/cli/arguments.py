@@ -183,6 +183,7 @@ def parse_arguments(
     merge: bool = False,
     rest: bool = False,
     common: Iterable[str] | None = None,
+    defaults: dict | None = None,
 ) -> tuple:
     """
     The command line as dataclasses, one of each type. Defaults come from YAML or JSON files (the first
@@ -200,6 +201,8 @@ def parse_arguments(
             Return unknown arguments, files too, as a last list, instead of raising an error.
         common (`Iterable[str]`, *optional*):
             The flags that `--help` shows; all if not given.
+        defaults (`dict`, *optional*):
+            Values by the names of fields, which all of these override.
 
     Raises:
         `DataError`: for an invalid file, an unknown flag, or an invalid value.
@@ -212,18 +215,18 @@ def parse_arguments(
     if "--help" in args or "-h" in args:
         parser.print_short_help()
         sys.exit()
-    defaults = []
+    in_files = []
     while args and args[0].endswith(SETTINGS_FILES) and not rest:
         file = args.pop(0)
         values = _read_values(file)
         for name in values:
             if parser.resolve_aliases([f"--{name}"])[0] not in parser.flags:
                 raise DataError(f"{file}: {parser.unknown_flag_message(f'--{name}')}")
-        defaults += as_flags(values)
-    args = parser.resolve_aliases(defaults + args)
+        in_files += as_flags(values)
+    args = parser.resolve_aliases(in_files + args)
     if checkpoint is not None:
         args = as_flags(_checkpoint_values(parser, checkpoint, args, merge)) + args
-    return parser.parse(args, rest)
+    return parser.parse(as_flags(defaults or {}) + args, rest)
 
 
 def _checkpoint_values(parser: CommandParser, flag: str, args: Sequence[str], merge: bool) -> dict:

@@ -12,6 +12,7 @@ The arguments can be read from files; flags override them:
 import os
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -38,6 +39,7 @@ from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..training.callbacks import EMACallback, StopOnSignalCallback
 from ..training.checkpoints import check_save_dir, clear_save_dir
 from ..training.distillation import Teacher
+from ..training.proposals import Proposal, propose_settings
 from ..training.trainer import Bert4RecTrainer
 from ..training.training_args import Bert4RecTrainingArguments
 from .arguments import arguments_of, parse_arguments
@@ -72,6 +74,13 @@ class RunArguments:
     unknown_items: Literal["skip", "unk", "error"] = field(
         default="skip", metadata={"help": "How to treat items outside the vocabulary."}
     )
+    auto: bool = field(
+        default=False,
+        metadata={"help": "Take the settings that suit the log, which are printed; flags override them."},
+    )
+    rivals: bool = field(
+        default=False, metadata={"help": "Compare with ItemKNN, EASE and ALS too, tuned on the validation rows."}
+    )
     license: str = field(default="apache-2.0", metadata={"help": "Licence of the checkpoint, for its card."})
     teacher: str | None = field(
         default=None, metadata={"help": "Checkpoint of the teacher (such as an ensemble) for distillation."}
@@ -93,13 +102,34 @@ COMMON = (
     *("validation_days", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"),
     *("is_causal", "repeat_prior", "mlm_probability", "last_item_probability", "output_dir", "num_train_epochs"),
     *("per_device_train_batch_size", "learning_rate", "seed", "do_eval", "eval_steps", "save_steps"),
-    *("report_to", "push_to_hub", "hub_model_id", "resume_from_checkpoint", "k", "init_from", "overwrite", "windows"),
+    *(
+        "report_to",
+        "push_to_hub",
+        "hub_model_id",
+        "resume_from_checkpoint",
+        "k",
+        "init_from",
+        "auto",
+        "overwrite",
+        "windows",
+    ),
 )
 
 
 def parse(flags: list[str] | None = None) -> tuple:
     """The arguments, one of each of `ARGUMENTS`: of the command line, if no flags are given."""
-    return parse_arguments(*ARGUMENTS, description=__doc__, checkpoint="init_from", args=flags, common=COMMON)
+    settings = {"description": __doc__, "checkpoint": "init_from", "args": flags, "common": COMMON}
+    parts = parse_arguments(*ARGUMENTS, **settings)
+    if parts[ARGUMENTS.index(RunArguments)].auto:
+        interactions = read_interactions(parts[ARGUMENTS.index(DataArguments)])
+        split = parts[ARGUMENTS.index(Split)]
+        for is_causal in (None, False):  # again, if the flags say that the model is masked
+            proposals = propose_settings(interactions, split, is_causal)
+            values = {proposal.name: proposal.value for proposal in proposals}
+            parts = parse_arguments(*ARGUMENTS, **settings, defaults=values)
+            if parts[ARGUMENTS.index(ModelArguments)].is_causal == values["is_causal"]:
+                break
+    return parts
 
 
 def main(flags: list[str] | None = None):
@@ -153,6 +183,8 @@ def train(
         print(interactions.summary())
         num_items = len(processor.vocabulary["item_ids"])
         print(f"{len(train_dataset):,} users and {num_items:,} items train, split {split}")
+        proposals = propose_settings(interactions, split, model_args.is_causal if run.auto else None)
+        print(proposals_text(proposals, run.auto, data_args, model_args, masking_args, args))
 
     # 2. Build the model and the collator
     config = Bert4RecConfig(**processor.config_kwargs(), **asdict(model_args))
@@ -227,6 +259,7 @@ def train(
             exclude_seen=args.exclude_seen,
             batch_size=args.per_device_eval_batch_size,
             windows=windows,
+            rivals=run.rivals,
         )
         write_evaluation_report(args.output_dir, [evaluation])
         trainer.evaluation = evaluation.report
@@ -245,6 +278,19 @@ def train(
             commit_message="End of training",
         )
         print(f"pushed to {commit.repo_url}")
+
+
+def proposals_text(proposals: list[Proposal], is_auto: bool, *arguments) -> str:
+    """The settings that suit the log: those taken, or those that --auto would change."""
+    values = {name: value for part in arguments for name, value in vars(part).items()}
+    shown = [proposal for proposal in proposals if (values[proposal.name] == proposal.value) == is_auto]
+    if not shown:
+        return "the settings are those that suit this log"
+    lines = ["settings that suit this log" + ("" if is_auto else " (--auto takes them)")]
+    for reason, group in groupby(shown, lambda proposal: proposal.reason):
+        flags = [f"--{name} {value}" for name, value, _ in group]
+        lines.append(f"  {' '.join(flags)}: {reason}")
+    return "\n".join(lines)
 
 
 def check_metric(args: Bert4RecTrainingArguments):

@@ -9,6 +9,16 @@ from ..data.interactions import Interactions
 from ..data.splits import Split
 
 
+# Lengths of sequences: the first that nine of ten histories fit in, or the last.
+LENGTHS = (50, 100, 200)
+# Median events of a training history from which histories are long.
+LONG_HISTORY = 10
+# Training events from which a wider, and a deeper model is worth its time.
+WIDE, DEEP = 150_000, 500_000
+# Share of the training events whose item the user had before, up to which nobody repeats; and from which most do.
+REPEATS = (0.001, 0.3)
+
+
 class Proposal(NamedTuple):
     """A setting of train.py by the name of its field, and why."""
 
@@ -17,31 +27,48 @@ class Proposal(NamedTuple):
     reason: str
 
 
-def propose_settings(interactions: Interactions, split: Split) -> list[Proposal]:
+def propose_settings(interactions: Interactions, split: Split, is_causal: bool | None = None) -> list[Proposal]:
     """
-    Settings for training on a log, from its training rows alone. The thresholds are between the logs on which they
-    were measured; see examples/benchmarks/README.md.
+    Settings for training on a log, from its training rows alone: one rule for all logs. Its thresholds lie between
+    the logs that it was measured on; see examples/benchmarks/README.md.
 
     Args:
         split ([`Split`]): which rows train.
+        is_causal (`bool`, *optional*): for a causal model or for a masked one; by default the better for the log.
     """
-    log = split.apply(interactions)
-    rows = log.fitted_rows
+    rows = split.apply(interactions).fitted_rows
     user, item = interactions.user[rows], interactions.item[rows]
     lengths = np.bincount(user)
     lengths = lengths[lengths > 0]
-    num_users, num_events, median = len(lengths), len(user), int(np.median(lengths))
+    num_users, num_events = len(lengths), len(user)
+    median, long = np.quantile(lengths, (0.5, 0.9)).astype(int)
     pairs = np.unique(user.astype(np.int64) * len(interactions.item_ids) + item)
     repeats = 1 - len(pairs) / num_events
-    long = int(np.quantile(lengths, 0.9))
-    is_large, has_history = num_events >= LARGE, median >= LONG
     proposals = []
 
     def propose(reason: str, **settings):
         proposals.extend(Proposal(name, value, reason) for name, value in settings.items())
 
+    few, most = REPEATS
+    nobody_repeats, has_long_histories = repeats <= few, median >= LONG_HISTORY
+    share = f"{repeats:.1%} of the events repeat an item of the user"
+    if is_causal is None:
+        is_causal = repeats < most
+    propose(share, is_causal=is_causal, repeat_prior=repeats >= most)
+    propose(share, exclude_seen=nobody_repeats)
+    propose(
+        f"{share}, half of the histories have {median} events or more",
+        exclude_seen_in_loss=nobody_repeats and has_long_histories,
+    )
     max_length = next((length for length in LENGTHS if long <= length), LENGTHS[-1])
-    propose(f"nine of ten histories have at most {long} events", max_position_embeddings=max_length, window="random")
-    batch_size = 2 ** round(np.log2(np.clip(num_users / 190, 16, 64)))
-    propose(f"{num_users:,} users", per_device_train_batch_size=int(batch_size))
+    propose(f"one history of ten has more than {long} events", max_position_embeddings=max_length, window="random")
+    batch_size = int(2 ** np.round(np.log2(np.clip(num_users / 190, 16, 64))))
+    propose(f"{num_users:,} users", per_device_train_batch_size=batch_size)
+    is_wide, is_deep = num_events >= WIDE, num_events >= DEEP
+    propose(
+        f"{num_events:,} events",
+        hidden_size=128 if is_wide else 64,
+        num_attention_heads=4 if is_wide else 2,
+        num_hidden_layers=4 if is_deep else 2,
+    )
     return proposals
