@@ -2,6 +2,7 @@
 """Losses of BERT4Rec: full softmax, sampled, and the mixture with the user's history; selection of the targets."""
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
@@ -9,6 +10,10 @@ from torch.utils.checkpoint import checkpoint
 
 from .configuration_bert4rec import Bert4RecConfig
 from .layers_bert4rec import is_item, safe_log
+
+
+# Number of logits of a batch that may be kept for the backward pass: 512 MB in float32.
+MAX_LOGITS = 2**27
 
 
 @torch.compiler.disable
@@ -154,7 +159,7 @@ def _chunked_cross_entropy(
     exclude_ids: torch.LongTensor | None = None,
     rows: torch.LongTensor | None = None,
 ) -> torch.Tensor:
-    """The same for every torch version: the logits of a chunk are recomputed in the backward pass."""
+    """The same for every torch version: where there are many logits, the backward pass computes them again."""
 
     def losses_of(states: torch.Tensor, labels: torch.LongTensor, rows: torch.LongTensor | None = None):
         logits = nn.functional.linear(states, weight, bias)
@@ -166,7 +171,10 @@ def _chunked_cross_entropy(
 
     columns = (hidden_states, labels) if exclude_ids is None else (hidden_states, labels, rows)
     chunks = zip(*(column.split(chunk) for column in columns))
-    losses = torch.cat([checkpoint(losses_of, *parts, use_reentrant=False) for parts in chunks])
+    compute = losses_of
+    if len(hidden_states) * len(weight) > MAX_LOGITS:
+        compute = partial(checkpoint, losses_of, use_reentrant=False)
+    losses = torch.cat([compute(*parts) for parts in chunks])
     return losses if reduction == "none" else getattr(losses, reduction)()
 
 

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from bert4rec_hf import Bert4RecTrainer, add_items, encode_training, load_checkpoint
 from bert4rec_hf.data.encoding import item_counts
+from bert4rec_hf.model import loss_bert4rec
 from bert4rec_hf.model.loss_bert4rec import (
     draw_negatives,
     gbce_beta,
@@ -148,12 +149,13 @@ def test_sampled_losses_learn(interactions, fitted, tmp_path, kind):
 @pytest.mark.parametrize("reduction", ["sum", "mean", "none"])
 @pytest.mark.parametrize("num_labels", [0, 5, 300])
 def test_chunks_give_the_cross_entropy_with_and_without_the_function_of_torch(monkeypatch, reduction, num_labels):
-    """Loss and gradients of three ways: all logits at once, torch's chunks (2.13 on), and ours for older versions."""
+    """Loss and gradients of all logits at once, of torch's chunks (2.13 on), and of ours, with logits kept or not."""
     generator = torch.Generator().manual_seed(0)
     tensors = [torch.randn(*size, generator=generator) for size in ((num_labels, 8), (50, 8), (50,))]
     labels = torch.randint(50, (num_labels,), generator=generator)
     ways = []
-    for old in (False, True):
+    for old, max_logits in ((False, 0), (True, 0), (True, 2**27)):
+        monkeypatch.setattr(loss_bert4rec, "MAX_LOGITS", max_logits)
         if old:
             monkeypatch.delattr(torch.nn, "LinearCrossEntropyOptions", raising=False)
         states, weight, bias = (tensor.clone().requires_grad_() for tensor in tensors)
