@@ -62,6 +62,12 @@ def propose_settings(interactions: Interactions, split: Split, is_causal: bool |
     )
     max_length = next((length for length in LENGTHS if long <= length), LENGTHS[-1])
     propose(f"one history of ten has more than {long} events", max_position_embeddings=max_length, window="random")
+    values = np.concatenate([np.bincount(codes) for codes, _ in interactions.item_features.values()] or [[0]])
+    max_values = int(np.quantile(values, 0.95))
+    if max_values > interactions.arguments.keyword_max_length:
+        propose(
+            f"one item of twenty has more than {max_values - 1} values of a feature", keyword_max_length=max_values
+        )
     batch_size = int(2 ** np.round(np.log2(np.clip(num_users / 190, 16, 64))))
     propose(f"{num_users:,} users", per_device_train_batch_size=batch_size)
     is_wide, is_deep = num_events >= WIDE, num_events >= DEEP
@@ -69,6 +75,20 @@ def propose_settings(interactions: Interactions, split: Split, is_causal: bool |
         f"{num_events:,} events",
         hidden_size=128 if is_wide else 64,
         num_attention_heads=4 if is_wide else 2,
-        num_hidden_layers=4 if is_deep else 2,
+        num_hidden_layers=4 if is_deep and is_causal else 2,
     )
+    if repeats >= most:
+        kind = "what users had before is predicted from their history, in rows where it is hidden"
+        propose(kind, mlm_probability=0.8, last_item_probability=0.2, last_items=50, weight_decay=0.1)
+        propose(kind, num_train_epochs=40, learning_rate=2e-3, hidden_dropout_prob=0.3)
+    elif is_causal:
+        kind = "causal, long histories" if has_long_histories else "causal, short histories"
+        propose(kind, mlm_probability=0.3 if has_long_histories else 0.2, learning_rate=2e-3)
+        propose(kind, num_train_epochs=30 if has_long_histories else 12)
+        propose(kind, hidden_dropout_prob=0.3 if has_long_histories else 0.4)
+    else:
+        kind = "masked, long histories" if has_long_histories else "masked, short histories"
+        propose(kind, mlm_probability=0.2 if has_long_histories else 0.4, learning_rate=3e-3)
+        propose(kind, num_train_epochs=96 if has_long_histories else 40)
+        propose(kind, hidden_dropout_prob=0.1 if has_long_histories else 0.3)
     return proposals

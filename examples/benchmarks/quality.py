@@ -37,15 +37,12 @@ from bert4rec_hf.evaluation.windows import MODEL
 HERE = Path(__file__).parent
 PACKAGES = ("torch", "transformers", "datasets", "bert4rec_hf")
 NO_FEATURES = " --item_features none --user_features none"
-KEYWORDS = " --item_features keyword_name --user_features none"
 ALL_FEATURES = " --item_features genre_mid country keyword_name --user_features sex age"
 INPUT_ONLY = " --head_item_features False"
 # A row whose flags begin so has no models but those of the row that is named, which vote.
 VOTE = "the seeds vote of "
 # A row that is compared with another so is compared on the users that have a row in the table of profiles.
 PROFILED = ", users with a profile"
-LONG = "--mlm_probability 0.4 --epochs 40 --learning_rate 3e-3 --dropout_prob 0.3 --eval_steps 1400"
-CAUSAL = "--causal --window random --learning_rate 2e-3 --dropout_prob 0.3"
 AHEAD = (
     "--hidden_size 16 --num_head 2 --max_length 300 --mlm_probability 0.8 --last_item_probability 0.5 --last_items 100"
     " --window random --dropout_prob 0.3 --learning_rate 2e-3 --weight_decay 0.1 --epochs 20 --eval_steps 152"
@@ -93,41 +90,36 @@ DRAWN = ("repeat_prior", "further", "no_prior", "original_votes")
 
 # Of each table the flags of all rows; of its rows their own, and which other row they are compared with.
 SHARED = "--do_eval --exclude_seen --k 10"
+AUTO = "--auto --do_eval --k 10"
 TABLES = {
     "ml-1m": (
-        SHARED + NO_FEATURES + " --min_events 5 --max_length 200 --train_batch_size 32 --eval_steps 756",
+        f"{AUTO} --min_events 5",
         {
-            "masked": ("--epochs 48 --learning_rate 3e-3 --dropout_prob 0.1", None),
-            "causal": (f"{CAUSAL} --epochs 60 --mlm_probability 0.4", "causal_nothing_hidden"),
-            "causal_shorter": (f"{CAUSAL} --epochs 40 --mlm_probability 0.3", "causal_nothing_hidden"),
-            "causal_nothing_hidden": (f"{CAUSAL} --epochs 20 --mlm_probability 0", "masked"),
-            # The size and the positions of SASRec.
-            "causal_as_sasrec": (
-                "--causal --mlm_probability 0 --hidden_size 64 --num_head 1 --intermediate_size 64"
-                " --position_embedding_type absolute --dropout_prob 0.1 --epochs 50 --learning_rate 2e-3"
-                " --train_batch_size 128 --eval_steps 235",
-                "causal_nothing_hidden",
-            ),
+            "causal": (NO_FEATURES, "seen_in_softmax"),
+            "seen_in_softmax": (f"--exclude_seen_in_loss False{NO_FEATURES}", None),
+            "features": ("", "causal"),
+            "features_vote": (f"{VOTE}features --k 10 --exclude_seen", "features"),
+            "masked": (f"--causal False{NO_FEATURES}", "masked_seen_in_softmax"),
+            "masked_seen_in_softmax": (f"--causal False --exclude_seen_in_loss False{NO_FEATURES}", None),
         },
     ),
+    "ml-1m-time": (
+        f"{AUTO} --split temporal --cutoff q0.9 --targets last --validation_days 25{NO_FEATURES} --rivals",
+        {"causal": ("", None), "masked": ("--causal False", "causal")},
+    ),
     "beauty": (
-        SHARED + " --max_length 50 --train_batch_size 64 --learning_rate 2e-3 --dropout_prob 0.4 --eval_steps 700",
+        f"{AUTO} --user_features none",
         {
-            "causal": ("--causal --epochs 12" + KEYWORDS, "causal_no_features"),
-            "causal_no_features": ("--causal --epochs 12" + NO_FEATURES, None),
-            "masked": (LONG + KEYWORDS, "masked_no_features"),
-            "masked_no_features": (LONG + NO_FEATURES, None),
+            "causal": ("--item_features keyword_name", "causal_no_features"),
+            "causal_no_features": ("--item_features none", None),
+            "masked": ("--causal False --item_features keyword_name", "causal"),
         },
     ),
     "lastfm": (
-        SHARED + " --max_length 50 --hidden_size 64 --num_head 2 --dropout_prob 0.3 --train_batch_size 16"
-        " --learning_rate 2e-3 --epochs 15 --eval_steps 207 --keyword_max_length 100",
+        f"{AUTO} --user_features none",
         {
-            "causal": ("--causal" + KEYWORDS, "causal_no_features"),
-            "causal_input": ("--causal" + KEYWORDS + INPUT_ONLY, "causal_no_features"),
-            "causal_no_features": ("--causal" + NO_FEATURES, None),
-            "masked": ("--mlm_probability 0.3" + KEYWORDS, "masked_no_features"),
-            "masked_no_features": ("--mlm_probability 0.3" + NO_FEATURES, None),
+            "causal": ("--item_features keyword_name", "causal_no_features"),
+            "causal_no_features": ("--item_features none", None),
         },
     ),
     "ml-100k": (
@@ -172,7 +164,7 @@ def runs_of(table: str, row: str, seeds: list[int]) -> list[int]:
 
 def metrics_of(table: str) -> tuple[str, ...]:
     # With one target a user, recall is the hit rate.
-    return ("score@25", "ndcg@25") if "--split temporal" in TABLES[table][0] else ("recall@10", "ndcg@10")
+    return ("score@25", "ndcg@25") if "--windows" in TABLES[table][0] else ("recall@10", "ndcg@10")
 
 
 def finished(folder: Path) -> bool:
