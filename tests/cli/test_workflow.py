@@ -11,6 +11,7 @@ import pytest
 import yaml
 from helpers import CODE, EXAMPLES, SMALL, run
 from huggingface_hub import ModelCard
+from transformers import AutoConfig
 
 from bert4rec_hf import load_processor
 from bert4rec_hf.cli import train
@@ -79,6 +80,50 @@ def test_evaluation_prints_a_page_and_writes_a_report(checkpoint, sample_dir, tm
     assert "+0.0000" in capsys.readouterr().out
     (window,) = json.loads((tmp_path / "compared" / "comparison.json").read_text())["windows"]
     assert window["metrics"]["score@10"]["p_value"] == 1
+    run(monkeypatch, "evaluate", "--compare", reports, f"{reports},{reports}", reports)
+    printed = capsys.readouterr().out
+    assert printed.count("\nb: ") == 2 and f"b: {reports},{reports}\n" in printed
+
+
+def test_a_quantile_of_time_becomes_the_checkpoints_cut_off(sample_dir, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "model"
+    split = ["--split", "temporal", "--cutoff", "q0.8", "--targets", "last", "--validation_days", 7]
+    run(
+        monkeypatch,
+        "train",
+        "--data_dir",
+        sample_dir,
+        "--save_dir",
+        folder,
+        *split,
+        *SMALL,
+        "--max_steps",
+        1,
+        "--rivals",
+    )
+    report = json.loads((folder / "evaluation.json").read_text())
+    report = report[0] if isinstance(report, list) else report
+    cutoff = load_processor(folder).split["cutoff"]
+    assert cutoff > "2022" and report["split"] == f"temporal, cut-off {cutoff}, 7 validation days, the last target"
+    window = report["windows"][0]
+    assert window["num_targets"] == window["num_users"] and "EASE" in report["rivals"]
+    capsys.readouterr()
+    run(monkeypatch, "evaluate", "--model_dir", folder, "--data_dir", sample_dir, "--k", 5, "--shuffle_histories")
+    printed = capsys.readouterr().out
+    assert f"cut-off {cutoff}, 7 validation days, the last target" in printed and "histories shuffled" in printed
+
+
+def test_settings_that_suit_the_log_are_proposed_and_taken(sample_dir, tmp_path, monkeypatch, capsys):
+    shared = ["--data_dir", sample_dir, "--max_steps", 1]
+    run(monkeypatch, "train", *shared, "--save_dir", tmp_path / "plain")
+    assert "settings that suit this log (--auto takes them)\n" in capsys.readouterr().out
+    assert AutoConfig.from_pretrained(tmp_path / "plain").hidden_size == 128
+    flags = ["--auto", "--hidden_size", 32, "--repeat_prior", False]
+    run(monkeypatch, "train", *shared, "--save_dir", tmp_path / "auto", *flags)
+    taken = capsys.readouterr().out.partition("settings that suit this log\n")[2]
+    assert "--window random" in taken and "--hidden_size" not in taken  # a flag says otherwise
+    config = AutoConfig.from_pretrained(tmp_path / "auto")
+    assert config.hidden_size == 32 and not config.repeat_prior and config.num_attention_heads == 2
 
 
 @pytest.fixture(scope="module")
