@@ -67,6 +67,7 @@ setup(
             "openvino>=2026.1",
         ],
         "demo": ["gradio>=6.20", "pyversity>=0.2"],
+        "rivals": ["implicit>=0.7.2"],
         "test": [
             "matplotlib>=3.10",
             "pytest>=9",
