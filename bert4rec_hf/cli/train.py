@@ -101,7 +101,7 @@ COMMON = (
     *("item_column", "time_column", "item_features", "user_features", "min_events", "split", "cutoff"),
     *("validation_days", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"),
     *("is_causal", "repeat_prior", "mlm_probability", "last_item_probability", "output_dir", "num_train_epochs"),
-    *("per_device_train_batch_size", "learning_rate", "seed", "do_eval", "eval_steps", "save_steps"),
+    *("per_device_train_batch_size", "learning_rate", "seed", "do_eval", "eval_steps"),
     *(
         "report_to",
         "push_to_hub",

@@ -41,7 +41,7 @@ class Split:
         default=None,
         metadata={
             "help": "First day of the test rows of a temporal split, YYYY-MM-DD, or a quantile of the rows in time: "
-            "q0.9 for the first day before which 90% of them are."
+            "q0.9 for the first day before which nine tenths of them are."
         },
     )
     validation_days: int = field(
@@ -80,7 +80,8 @@ class Split:
     @property
     def quantile(self) -> float | None:
         """The share of the rows before the cut-off, if the cut-off is given so."""
-        return float(self.cutoff[1:]) if re.fullmatch(r"q0?\.\d*[1-9]\d*", self.cutoff or "") else None
+        is_quantile = isinstance(self.cutoff, str) and re.fullmatch(r"q0?\.\d*[1-9]\d*", self.cutoff)
+        return float(self.cutoff[1:]) if is_quantile else None
 
     def of(self, interactions: Interactions) -> "Split":
         """

@@ -71,8 +71,7 @@ def train_ours(args: argparse.Namespace, flags: list[str]):
     targets = [target for (target,) in encode_evaluation(log, processor, split, "validation")["relevant"]]
     if len(histories) != len(targets):
         raise DataError("some users train and do not validate; this compares on logs where all do.")
-    lengths, items = [len(history) for history in histories], np.concatenate(histories)
-    np.savez(args.save_dir / "rows.npz", lengths=lengths, items=items, targets=targets)
+    (args.save_dir / "rows.json").write_text(json.dumps({"histories": [*histories], "targets": targets}))
     watch, minutes, ndcg = Stopwatch(), [], []
 
     class Minutes(TrainerCallback):
@@ -100,9 +99,9 @@ def train_peer(args: argparse.Namespace):
 
     warnings.filterwarnings("ignore")
     torch.manual_seed(args.seed)
-    rows = np.load(args.save_dir / "rows.npz")
-    users = np.arange(len(rows["lengths"]))
-    log = pd.DataFrame({"user_id": users.repeat(rows["lengths"]), "item_id": rows["items"]})
+    histories = json.loads((args.save_dir / "rows.json").read_text())["histories"]
+    users = np.arange(len(histories))
+    log = pd.DataFrame({"user_id": users.repeat([*map(len, histories)]), "item_id": np.concatenate(histories)})
     log["datetime"] = pd.to_datetime(log.groupby("user_id").cumcount().to_numpy(), unit="s")
     dataset = Dataset.construct(log.assign(weight=1.0))
     watch, minutes, lists = Stopwatch(), [], []
@@ -116,9 +115,8 @@ def train_peer(args: argparse.Namespace):
             model.is_fitted = True
             ranked = model.recommend(users=users, dataset=dataset, k=K, filter_viewed=True)
             module.train()
-            lists.append(ranked["item_id"].to_numpy().reshape(len(users), K))  # by user, best first
-            np.save(args.save_dir / f"{args.system}.npy", np.stack(lists))
-            save(args, minutes)
+            lists.append(ranked["item_id"].to_numpy().reshape(len(users), K).tolist())  # by user, best first
+            save(args, minutes, lists=lists)
             print(f"epoch {len(minutes)}, {minutes[-1]:.1f} minutes", flush=True)
             trainer.should_stop = minutes[-1] >= args.minutes
 
@@ -150,7 +148,7 @@ def draw(args: argparse.Namespace):
 
     from bert4rec_hf.metrics.ranking.ranking import ranking_scores
 
-    targets = np.load(args.save_dir / "rows.npz")["targets"][:, None].tolist()
+    targets = [[target] for target in json.loads((args.save_dir / "rows.json").read_text())["targets"]]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes, curves = figure.subplots(), {}
     print(
@@ -162,8 +160,7 @@ def draw(args: argparse.Namespace):
             continue
         curve = json.loads(file.read_text())
         if system in PEERS:
-            lists = np.load(args.save_dir / f"{system}.npy")
-            scores = [ranking_scores(ranked, targets, [K]) for ranked in lists]
+            scores = [ranking_scores(np.array(ranked), targets, [K]) for ranked in curve.pop("lists")]
             curve["ndcg"] = [float(of_users[f"ndcg@{K}"].mean()) for of_users in scores]
         curves[label] = curve
         ndcg, minutes = np.array(curve["ndcg"]), np.array(curve["minutes"]) * curve["threads"]
