@@ -149,13 +149,18 @@ def random_log(seed=0, num_users=40, num_items=30, num_days=120):
     return interactions, Split("temporal", "2022-04-01"), log
 
 
-KINDS = {"masked": {}, "causal": {"is_causal": True}, "prior": {"repeat_prior": True}}
+KINDS = {
+    "masked": {},
+    "causal": {"is_causal": True},
+    "prior": {"repeat_prior": True},
+    "unseen": {"is_causal": True, "exclude_seen_in_loss": True},
+}
 
 
 def model_of(processor, kind):
     """A model of each kind, with weights large enough for differences to show; "ensemble": of all of them."""
     if kind == "ensemble":
-        members = [model_of(processor, kind) for kind in KINDS]
+        members = [model_of(processor, kind) for kind in KINDS if kind != "unseen"]
         return Bert4RecEnsembleForMaskedLM.from_members(members, processor, weights=[1, 2, 3])
     model = make_model(processor, initializer_range=0.3, **KINDS[kind]).eval()
     torch.nn.init.normal_(model.decoder.bias)

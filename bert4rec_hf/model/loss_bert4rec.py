@@ -118,6 +118,12 @@ def check_objective(
         )
 
 
+def exclude(logits: torch.Tensor, exclude_ids: torch.LongTensor, labels: torch.LongTensor) -> torch.Tensor:
+    """Logits `(num_labels, vocab_size)` with `-inf` for `exclude_ids` `(num_labels, num_ids)` but the labels."""
+    of_labels = logits.gather(1, labels[:, None])
+    return logits.scatter(1, exclude_ids, -torch.inf).scatter(1, labels[:, None], of_labels)
+
+
 def linear_cross_entropy(
     hidden_states: torch.Tensor,
     labels: torch.LongTensor,
@@ -165,8 +171,7 @@ def _chunked_cross_entropy(
         logits = nn.functional.linear(states, weight, bias)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if rows is not None:
-            of_labels = logits.gather(1, labels[:, None])
-            logits = logits.scatter(1, exclude_ids[rows], -torch.inf).scatter(1, labels[:, None], of_labels)
+            logits = exclude(logits, exclude_ids[rows], labels)
         return nn.functional.cross_entropy(logits, labels, reduction="none")
 
     columns = (hidden_states, labels) if exclude_ids is None else (hidden_states, labels, rows)

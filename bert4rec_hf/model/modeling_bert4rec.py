@@ -331,7 +331,8 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
             `inputs_embeds`.
         """
         exclude_seen = self.config.exclude_seen_in_loss and labels is not None
-        if input_ids is None and (exclude_seen or self.repeat_prior is not None):
+        has_prior = self.repeat_prior is not None
+        if input_ids is None and (exclude_seen or has_prior):
             raise ValueError(
                 f"a model with {'exclude_seen_in_loss' if exclude_seen else 'a repeat prior'} needs input_ids."
             )
@@ -356,12 +357,12 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         )
         states = outputs[0].flatten(0, 1)
         if labels is not None:
-            history = self.histories_at(history_ids, attention_mask, target_positions, places)
+            history = self.histories_at(history_ids, attention_mask, target_positions, places) if has_prior else ()
             if exclude_seen:
                 excluded["rows"] = places // target_positions.shape[1]
             loss = self.loss_function(states[places], labels, history, candidates, excluded, **kwargs)
         if labels is None or not self.training:
-            history = self.histories_at(history_ids, attention_mask, target_positions)
+            history = self.histories_at(history_ids, attention_mask, target_positions) if has_prior else ()
             logits = self.logits_of(states, *history).view(*outputs[0].shape[:2], -1)
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
@@ -407,7 +408,12 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         """The items of each row, masked ones among the labels, and the ids that are no items, `(batch_size, any)`."""
         seen_ids = self.seen_items(input_ids, attention_mask if getattr(attention_mask, "ndim", 0) == 2 else None)
         label_ids = labels.masked_fill(labels == -100, self.config.pad_token_id)
-        return torch.cat([seen_ids, label_ids, labels.new_tensor(self.special_ids).expand(len(labels), -1)], dim=1)
+        return self.with_special_ids(torch.cat([seen_ids, label_ids], dim=1))
+
+    def with_special_ids(self, item_ids: torch.LongTensor) -> torch.LongTensor:
+        """Ids `(num_rows, num_ids)` and PAD, MASK and UNK in each row."""
+        special_ids = [item_ids.new_full((len(item_ids), 1), special_id) for special_id in self.special_ids]
+        return torch.cat([item_ids, *special_ids], dim=1)
 
     def project(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Hidden states `(..., hidden_size)` to logits `(..., vocab_size)`."""
@@ -428,7 +434,7 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         places: torch.LongTensor | None = None,
     ) -> tuple[torch.LongTensor, ...]:
         """
-        The history for the repeat prior at each prediction; `()` without a repeat prior.
+        The history at each prediction for [`~Bert4RecForMaskedLM.log_probabilities`]; `()` if that needs none.
 
         Args:
             positions (`torch.LongTensor` of shape `(batch_size, num_positions)`, *optional*): columns, all by default.
@@ -437,9 +443,10 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
 
         Returns:
             The items of the rows, and the distance of each in events, 0 if it does not count: the predicted item,
-            masked items and, for a causal model, later items; both `(num_states, sequence_length)`.
+            masked items and, for a causal model, later items; both `(num_states, sequence_length)`. Without a repeat
+            prior, only the items that count, and PAD for the others.
         """
-        if self.repeat_prior is None:
+        if self.repeat_prior is None and not self.config.exclude_seen_in_loss:
             return ()
         columns = torch.arange(input_ids.shape[1], device=input_ids.device)
         positions = columns.expand(len(input_ids), -1) if positions is None else positions
@@ -450,7 +457,10 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         ages = columns_of_states[:, None] - columns
         ages = (ages + 1).clamp(min=0) if self.config.is_causal else ages.abs()  # a causal input is the item before
         item_ids = self.seen_items(input_ids, attention_mask if getattr(attention_mask, "ndim", 0) == 2 else None)
-        return item_ids[rows], ages.masked_fill(~is_item(self.config, item_ids)[rows], 0)
+        item_ids, ages = item_ids[rows], ages.masked_fill(~is_item(self.config, item_ids)[rows], 0)
+        if self.repeat_prior is None:
+            return (item_ids.masked_fill(ages == 0, self.config.pad_token_id),)
+        return item_ids, ages
 
 
 __all__ = ["Bert4RecForMaskedLM", "Bert4RecModel", "Bert4RecPreTrainedModel", "Bert4RecRecommendationOutput"]

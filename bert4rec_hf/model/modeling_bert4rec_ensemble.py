@@ -12,7 +12,7 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
-from .loss_bert4rec import select_targets
+from .loss_bert4rec import exclude, select_targets
 from .modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
 from .processing_bert4rec import Bert4RecProcessor
 from .recommendation_bert4rec import RecommendationMixin, gather_parameters
@@ -293,15 +293,20 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         num_items: int = 100,
         temperature: float = 1.0,
         target_positions: torch.LongTensor | None = None,
+        exclude_ids: torch.LongTensor | None = None,
     ) -> tuple[torch.LongTensor, torch.FloatTensor]:
         """
         For distillation: the ensemble's most likely items at each label, and their probabilities renormalised over
-        these items, both `(num_labels, num_items)`, row by row.
+        these items, both `(num_labels, num_items)`, row by row; without `exclude_ids`, as in [`linear_cross_entropy`].
         """
-        positions, places, _ = select_targets(labels, target_positions)
+        positions, places, labels = select_targets(labels, target_positions)
         states = self.states_at(places, input_ids, attention_mask, user_features, positions)
-        num_items = min(num_items, self.config.vocab_size - 3)
-        top = [voted.topk(num_items) for voted in self.vote(states, 1_000_000)]
+        num_items, end, top = min(num_items, self.config.vocab_size - 3), 0, []
+        for voted in self.vote(states, 1_000_000):
+            start, end = end, end + len(voted)
+            if exclude_ids is not None:
+                voted = exclude(voted, exclude_ids[places[start:end] // positions.shape[1]], labels[start:end])
+            top.append(voted.topk(num_items))
         if not top:
             no_items = input_ids.new_zeros(0, num_items)
             return no_items, no_items.float()

@@ -88,7 +88,7 @@ class RecommendationMixin:
 
         Returns:
             `torch.FloatTensor` of shape `(batch_size, vocab_size)`: log-probabilities over the recommendable items,
-            `-inf` for PAD, MASK and UNK.
+            `-inf` for PAD, MASK and UNK, and with `config.exclude_seen_in_loss` for the history.
         """
         raise NotImplementedError
 
@@ -238,6 +238,7 @@ class RecommendationMixin:
         scores = torch.cat(scores)
         raised = scores.new_zeros(len(item_ids), history.shape[1])
         raised[:, places] = (scores[:1] - scores[1:]).T
+        raised[scores[0].isneginf()] = 0.0  # nothing raises what is never recommended
         repeated = self.repeated_probabilities(history, item_ids, user_features)
         repeat_share = None if repeated is None else (repeated.log() - scores[0]).exp()
         return Bert4RecExplanationOutput(scores=scores[0], raised=raised, repeat_share=repeat_share)
@@ -313,11 +314,14 @@ class NextItemMixin(RecommendationMixin):
 
     def log_probabilities(self, hidden_states: torch.Tensor, *history: torch.LongTensor) -> torch.Tensor:
         """
-        States `(num_states, hidden_size)`, and with a repeat prior the history at each state, to
-        log-probabilities `(num_states, vocab_size)`; see `score`.
+        States `(num_states, hidden_size)`, and the history at each state, if the model has a repeat prior or leaves
+        seen items out, to log-probabilities `(num_states, vocab_size)`; see `score`.
         """
         logits = self.project(hidden_states)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if self.config.exclude_seen_in_loss:
+            (seen_ids,) = history
+            return logits.scatter(1, self.with_special_ids(seen_ids), -torch.inf).log_softmax(-1)
         for special_id in self.special_ids:  # indexing by a list would copy it to the device
             logits[:, special_id] = -torch.inf
         log_probs = logits.log_softmax(-1)
@@ -331,13 +335,15 @@ class NextItemMixin(RecommendationMixin):
     ) -> tuple[torch.Tensor, ...]:
         """
         The arguments of [`~Bert4RecForMaskedLM.log_probabilities`]: the encoder's states `(batch_size, hidden_size)`
-        at the next item and, with a repeat prior, the whole history.
+        at the next item and, with a repeat prior or without seen items, the whole history.
         """
         history = ()
         item_ids = self.seen_items(input_ids, attention_mask)
         if self.repeat_prior is not None:
             ages = positions_from_the_newest(item_ids != self.config.pad_token_id) + 1
             history = item_ids, ages.masked_fill(~is_item(self.config, item_ids), 0)
+        elif self.config.exclude_seen_in_loss:
+            history = (item_ids,)
         input_ids, attention_mask, last = self.add_mask(item_ids, attention_mask)
         outputs = self.model(input_ids, attention_mask, user_features=user_features, output_positions=last)
         return outputs[0][:, 0], *history
@@ -436,7 +442,7 @@ class NextItemMixin(RecommendationMixin):
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
     ) -> tuple[torch.Tensor | Projection | Mixture, Callable]:
-        if self.config.vocab_size <= STREAM_FROM:
+        if self.config.vocab_size <= STREAM_FROM or self.config.exclude_seen_in_loss:
             return super().prepare_ranking(input_ids, attention_mask, user_features)
         states, *history = self.next_item_states(input_ids, attention_mask, user_features)
         scores = Projection(self.head(states), *self.output_layer(), self.special_ids)

@@ -205,7 +205,6 @@ def export_model(
     if int8_evaluator is not None and export_format != "onnx":
         raise DataError("int8 needs the format onnx.")
     processor.check_config(model.config)
-    exclude_seen = exclude_seen or model.config.exclude_seen_in_loss
     ndcg, files = {}, {"float32": GRAPHS[export_format]}
     with atomic_write(output_dir) as part:
         os.makedirs(part)

@@ -75,13 +75,17 @@ class Teacher:
             loss (`torch.Tensor`): the student's loss for the labels alone.
             num_items_in_batch (`int`, *optional*): divisor of the sum; the number of labels by default.
         """
-        item_ids, probs = self.distribution(inputs)
-        _, _, labels = select_targets(inputs["labels"], inputs.get("target_positions"))
+        excluded = {}
+        positions, places, labels = select_targets(inputs["labels"], inputs.get("target_positions"))
+        if student.config.exclude_seen_in_loss:
+            exclude_ids = student.items_of_rows(inputs["input_ids"], inputs.get("attention_mask"), inputs["labels"])
+            excluded = {"exclude_ids": exclude_ids, "rows": places // positions.shape[1]}
+        item_ids, probs = self.distribution(inputs, excluded.get("exclude_ids"))
         weight, bias = student.output_layer()
         num = max(len(labels), 1) if num_items_in_batch is None else num_items_in_batch
         if student.config.loss != "cross_entropy" or self.temperature != 1:
             scaled = states / self.temperature, labels, weight, bias / self.temperature
-            loss = linear_cross_entropy(*scaled).float() / num
+            loss = linear_cross_entropy(*scaled, **excluded).float() / num
         # The soft cross entropy is that of the label plus the label's logit minus the mean logit, which is the logit
         # of the mean embedding: this needs no embedding per item and label.
         probs = probs.to(weight.dtype)
@@ -89,7 +93,9 @@ class Teacher:
         lead = (states * (weight[labels] - mean)).sum() + (bias[labels] - (bias[item_ids] * probs).sum(1)).sum()
         return self.temperature**2 * (loss + lead.float() / self.temperature / num)
 
-    def distribution(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.LongTensor, torch.FloatTensor]:
+    def distribution(
+        self, inputs: dict[str, torch.Tensor], exclude_ids: torch.LongTensor | None = None
+    ) -> tuple[torch.LongTensor, torch.FloatTensor]:
         """The teacher's distribution for a batch of the student: see `label_distribution` of the ensemble."""
         user_features = inputs.get("user_features")
         return self.model.label_distribution(
@@ -100,4 +106,5 @@ class Teacher:
             self.num_items,
             self.temperature,
             inputs.get("target_positions"),
+            exclude_ids,
         )

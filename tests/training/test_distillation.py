@@ -29,21 +29,35 @@ def batch(fitted, training):
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{}, {"head_item_features": False}, {"loss": "sampled_softmax", "num_negatives": 5000}]
+    "kwargs",
+    [
+        {},
+        {"head_item_features": False},
+        {"loss": "sampled_softmax", "num_negatives": 5000},
+        {"exclude_seen_in_loss": True},
+    ],
 )
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_loss_and_gradient_by_hand(fitted, batch, kwargs, temperature, tmp_path):
     processor = fitted[0]
     student = make_model(processor, initializer_range=0.3, **kwargs).eval()
     teacher = Teacher(make_model(processor, initializer_range=0.5), processor, processor, 16, 0.3, temperature, 20)
-    ids, probs = teacher.distribution(batch)
+    is_label, exclude_ids = batch["labels"] != -100, None
+    if kwargs.get("exclude_seen_in_loss"):
+        exclude_ids = student.items_of_rows(batch["input_ids"], batch["attention_mask"], batch["labels"])
+    ids, probs = teacher.distribution(batch, exclude_ids)
     assert ids.shape == (int((batch["labels"] != -100).sum()), 20)
 
     inputs = {name: values for name, values in batch.items() if name != "labels"}
-    logits = student(**inputs).logits[batch["labels"] != -100]
-    labels = batch["labels"][batch["labels"] != -100]
+    logits, labels = student(**inputs).logits[is_label], batch["labels"][is_label]
+    if exclude_ids is not None:  # neither the student nor the teacher thinks of the row's other items
+        rows = is_label.nonzero()[:, 0].tolist()
+        for number, (row, label) in enumerate(zip(rows, labels.tolist())):
+            others = [*{*exclude_ids[row].tolist()} - {label}]
+            logits[number, others] = -torch.inf
+            assert not {*ids[number][probs[number] > 0].tolist()} & {*others}
     log_probs = (logits / temperature).log_softmax(1).gather(1, ids)
-    soft = -(probs * log_probs).sum(1).mean() * temperature**2
+    soft = -(probs * log_probs.masked_fill(probs == 0, 0.0)).sum(1).mean() * temperature**2
     if kwargs.get("loss"):
         torch.manual_seed(1)
         hard = student(**batch).loss
