@@ -408,12 +408,8 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         """The items of each row, masked ones among the labels, and the ids that are no items, `(batch_size, any)`."""
         seen_ids = self.seen_items(input_ids, attention_mask if getattr(attention_mask, "ndim", 0) == 2 else None)
         label_ids = labels.masked_fill(labels == -100, self.config.pad_token_id)
-        return self.with_special_ids(torch.cat([seen_ids, label_ids], dim=1))
-
-    def with_special_ids(self, item_ids: torch.LongTensor) -> torch.LongTensor:
-        """Ids `(num_rows, num_ids)` and PAD, MASK and UNK in each row."""
-        special_ids = [item_ids.new_full((len(item_ids), 1), special_id) for special_id in self.special_ids]
-        return torch.cat([item_ids, *special_ids], dim=1)
+        special_ids = labels.new_tensor(self.special_ids).expand(len(labels), -1)
+        return torch.cat([seen_ids, label_ids, special_ids], dim=1)
 
     def project(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Hidden states `(..., hidden_size)` to logits `(..., vocab_size)`."""

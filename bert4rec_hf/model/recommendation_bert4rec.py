@@ -320,8 +320,7 @@ class NextItemMixin(RecommendationMixin):
         logits = self.project(hidden_states)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.config.exclude_seen_in_loss:
-            (seen_ids,) = history
-            return logits.scatter(1, self.with_special_ids(seen_ids), -torch.inf).log_softmax(-1)
+            logits, history = logits.scatter(1, history[0], -torch.inf), ()
         for special_id in self.special_ids:  # indexing by a list would copy it to the device
             logits[:, special_id] = -torch.inf
         log_probs = logits.log_softmax(-1)

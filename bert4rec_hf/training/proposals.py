@@ -13,6 +13,8 @@ from ..data.splits import Split
 LENGTHS = (50, 100, 200)
 # Median events of a training history from which histories are long.
 LONG_HISTORY = 10
+# Mean share of the catalogue in a history from which leaving it out of the softmax matters.
+SHARE_OF_CATALOGUE = 0.03
 # Training events from which a wider, and a deeper model is worth its time.
 WIDE, DEEP = 150_000, 500_000
 # Share of the training events whose item the user had before, up to which nobody repeats; and from which most do.
@@ -56,9 +58,10 @@ def propose_settings(interactions: Interactions, split: Split, is_causal: bool |
         is_causal = repeats < most
     propose(share, is_causal=is_causal, repeat_prior=repeats >= most)
     propose(share, exclude_seen=nobody_repeats)
+    in_history = len(pairs) / num_users / len(np.unique(item))
     propose(
-        f"{share}, half of the histories have {median} events or more",
-        exclude_seen_in_loss=nobody_repeats and has_long_histories,
+        f"{share}, and a history has {in_history:.1%} of the catalogue on average",
+        exclude_seen_in_loss=nobody_repeats and in_history >= SHARE_OF_CATALOGUE,
     )
     max_length = next((length for length in LENGTHS if long <= length), LENGTHS[-1])
     propose(f"one history of ten has more than {long} events", max_position_embeddings=max_length, window="random")

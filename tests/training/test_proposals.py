@@ -31,7 +31,7 @@ def log_of(num_users, length, num_items, repeats=0.0, values=1):
             | {"per_device_train_batch_size": 16, "hidden_size": 64, "num_hidden_layers": 2, "repeat_prior": False},
         ),
         (
-            {"num_users": 15_000, "length": 8, "num_items": 90},
+            {"num_users": 15_000, "length": 8, "num_items": 900},
             {"exclude_seen": True, "exclude_seen_in_loss": False, "max_position_embeddings": 50}
             | {"per_device_train_batch_size": 64, "hidden_size": 64},
         ),
