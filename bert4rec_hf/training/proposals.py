@@ -17,6 +17,8 @@ LONG_HISTORY = 10
 SHARE_OF_CATALOGUE = 0.03
 # Training events from which a wider, and a deeper model is worth its time.
 WIDE, DEEP = 150_000, 500_000
+# Steps of a training; more epochs on smaller logs.
+STEPS_CAUSAL, STEPS_MASKED, MAX_EPOCHS = 5_700, 16_000, 100
 # Share of the training events whose item the user had before, up to which nobody repeats; and from which most do.
 REPEATS = (0.001, 0.3)
 
@@ -80,18 +82,21 @@ def propose_settings(interactions: Interactions, split: Split, is_causal: bool |
         num_attention_heads=4 if is_wide else 2,
         num_hidden_layers=4 if is_deep and is_causal else 2,
     )
+    steps_per_epoch = max(num_users // batch_size, 1)
+
+    def epochs(num_steps: int) -> int:
+        return min(max(round(num_steps / steps_per_epoch), 1), MAX_EPOCHS)
+
     if repeats >= most:
         kind = "what users had before is predicted from their history, in rows where it is hidden"
         propose(kind, mlm_probability=0.8, last_item_probability=0.2, last_items=50, weight_decay=0.1)
         propose(kind, num_train_epochs=40, learning_rate=2e-3, hidden_dropout_prob=0.3)
     elif is_causal:
-        kind = "causal, long histories" if has_long_histories else "causal, short histories"
+        kind = f"each event is a target, half of the histories have {median} or more"
         propose(kind, mlm_probability=0.3 if has_long_histories else 0.2, learning_rate=2e-3)
-        propose(kind, num_train_epochs=30 if has_long_histories else 12)
-        propose(kind, hidden_dropout_prob=0.3 if has_long_histories else 0.4)
+        propose(kind, num_train_epochs=epochs(STEPS_CAUSAL), hidden_dropout_prob=0.3 if is_deep else 0.4)
     else:
-        kind = "masked, long histories" if has_long_histories else "masked, short histories"
+        kind = f"masked events are targets, half of the histories have {median} or more"
         propose(kind, mlm_probability=0.2 if has_long_histories else 0.4, learning_rate=3e-3)
-        propose(kind, num_train_epochs=96 if has_long_histories else 40)
-        propose(kind, hidden_dropout_prob=0.1 if has_long_histories else 0.3)
+        propose(kind, num_train_epochs=epochs(STEPS_MASKED), hidden_dropout_prob=0.1 if has_long_histories else 0.3)
     return proposals

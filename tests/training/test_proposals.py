@@ -55,7 +55,7 @@ def test_by_the_logs_size_lengths_and_repeats(sizes, expected):
 
 
 def test_a_masked_model_has_settings_of_its_own():
-    log = log_of(300, 60, 90)
+    log = log_of(7000, 60, 90)
     causal, masked = (
         {p.name: p.value for p in propose_settings(log, Split(), is_causal)} for is_causal in (None, False)
     )
