@@ -183,8 +183,9 @@ def train(
         print(interactions.summary())
         num_items = len(processor.vocabulary["item_ids"])
         print(f"{len(train_dataset):,} users and {num_items:,} items train, split {split}")
-        proposals = propose_settings(interactions, split, model_args.is_causal if run.auto else None)
-        print(proposals_text(proposals, run.auto, data_args, model_args, masking_args, args))
+        if not run.init_from:  # its sizes cannot change
+            proposals = propose_settings(interactions, split, model_args.is_causal if run.auto else None)
+            print(proposals_text(proposals, run.auto, data_args, model_args, masking_args, args))
 
     # 2. Build the model and the collator
     config = Bert4RecConfig(**processor.config_kwargs(), **asdict(model_args))

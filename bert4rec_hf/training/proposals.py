@@ -17,8 +17,8 @@ LONG_HISTORY = 10
 SHARE_OF_CATALOGUE = 0.03
 # Training events from which a wider, and a deeper model is worth its time.
 WIDE, DEEP = 150_000, 500_000
-# Steps of a training; more epochs on smaller logs.
-STEPS_CAUSAL, STEPS_MASKED, MAX_EPOCHS = 5_700, 16_000, 100
+# Steps of a training, within a range of epochs: more epochs on smaller logs.
+STEPS_CAUSAL, STEPS_MASKED, EPOCHS = 5_700, 16_000, (5, 100)
 # Share of the training events whose item the user had before, up to which nobody repeats; and from which most do.
 REPEATS = (0.001, 0.3)
 
@@ -67,7 +67,7 @@ def propose_settings(interactions: Interactions, split: Split, is_causal: bool |
     )
     max_length = next((length for length in LENGTHS if long <= length), LENGTHS[-1])
     propose(f"one history of ten has more than {long} events", max_position_embeddings=max_length, window="random")
-    values = np.concatenate([np.bincount(codes) for codes, _ in interactions.item_features.values()] or [[0]])
+    values = np.concatenate([[0], *(np.bincount(codes) for codes, _ in interactions.item_features.values())])
     max_values = int(np.quantile(values, 0.95))
     if max_values > interactions.arguments.keyword_max_length:
         propose(
@@ -85,7 +85,7 @@ def propose_settings(interactions: Interactions, split: Split, is_causal: bool |
     steps_per_epoch = max(num_users // batch_size, 1)
 
     def epochs(num_steps: int) -> int:
-        return min(max(round(num_steps / steps_per_epoch), 1), MAX_EPOCHS)
+        return int(np.clip(round(num_steps / steps_per_epoch), *EPOCHS))
 
     if repeats >= most:
         kind = "what users had before is predicted from their history, in rows where it is hidden"
