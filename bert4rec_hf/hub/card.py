@@ -18,6 +18,8 @@ from ..evaluation.reports import (
     in_short,
     key_metrics,
     metrics_table,
+    rivals_text,
+    tie_rule,
     verdicts,
     windows_table,
 )
@@ -134,6 +136,7 @@ def _sizes(model: Bert4RecForMaskedLM) -> dict:
     return {
         "Objective": "each next item (causal)" if config.is_causal else "masked items",
         **({"Repeat prior": "the user's own history"} if config.repeat_prior else {}),
+        **({"Items of the history": "never recommended"} if config.exclude_seen_in_loss else {}),
         "Hidden size": config.hidden_size,
         "Layers, heads": f"{config.num_hidden_layers}, {config.num_attention_heads}",
         "Parameters": f"{model.num_parameters():,}",
@@ -164,6 +167,7 @@ def _results(evaluation: dict | None) -> str:
         " vocabulary, which count as misses. Every item is ranked, "
         f"{'without' if evaluation['exclude_seen'] else 'with'} those a user has seen. Recall is divided by min(k,"
         " number of targets); score is 0.75 recall + 0.25 NDCG.",
+        " ".join([*tie_rule(first), *rivals_text(evaluation)]),
         metrics_table(results, key_metrics(evaluation["k"])),
     ]
     if len(windows) > 1:
@@ -171,9 +175,11 @@ def _results(evaluation: dict | None) -> str:
     not_beaten = verdicts(evaluation)
     if not_beaten:
         parts.append(
-            "\n".join(["Where it does not safely beat a simple rule:", "", *(f"- {line}" for line in not_beaten)])
+            "\n".join(
+                ["Where it does not safely beat a simple rule or a rival:", "", *(f"- {line}" for line in not_beaten)]
+            )
         )
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def _eval_results(evaluation: dict) -> list[EvalResult]:
