@@ -51,7 +51,7 @@ HARMLESS = (
     "report_to",
     "run_",
 )
-HARMLESS += ("project", "trackio", "disable_tqdm", "hub_", "license")
+HARMLESS += ("project", "trackio", "disable_tqdm", "hub_", "license", "rivals")
 
 
 @dataclass

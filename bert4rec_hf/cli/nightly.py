@@ -75,7 +75,8 @@ def main(flags: list[str] | None = None):
     folder = os.path.join(args.save_dir, str(last_day))
 
     # 2. Continue training on the events before them
-    train_flags = [*init_flags, "--split", "temporal", "--cutoff", split.cutoff, "--save_dir", folder, "--resume"]
+    split_flags = ["--split", "temporal", "--cutoff", split.cutoff, "--targets", split.targets]
+    train_flags = [*init_flags, *split_flags, "--save_dir", folder, "--resume"]
     arguments = train.parse(train_flags)
     if not os.path.exists(os.path.join(folder, "README.md")):  # the last file of a training
         train.train_locked(*arguments)

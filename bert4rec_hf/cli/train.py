@@ -120,15 +120,18 @@ def parse(flags: list[str] | None = None) -> tuple:
     """The arguments, one of each of `ARGUMENTS`: of the command line, if no flags are given."""
     settings = {"description": __doc__, "checkpoint": "init_from", "args": flags, "common": COMMON}
     parts = parse_arguments(*ARGUMENTS, **settings)
-    if parts[ARGUMENTS.index(RunArguments)].auto:
+    given, run = parts[ARGUMENTS.index(ModelArguments)], parts[ARGUMENTS.index(RunArguments)]
+    if run.auto:
         interactions = read_interactions(parts[ARGUMENTS.index(DataArguments)])
         split = parts[ARGUMENTS.index(Split)]
-        for is_causal in (None, False):  # again, if the flags say that the model is masked
-            proposals = propose_settings(interactions, split, is_causal)
-            values = {proposal.name: proposal.value for proposal in proposals}
+        values = {}
+        while parts[ARGUMENTS.index(ModelArguments)].is_causal != values.get("is_causal"):  # again, if flags say so
+            is_causal = parts[ARGUMENTS.index(ModelArguments)].is_causal if values else None
+            values = {name: value for name, value, _ in propose_settings(interactions, split, is_causal)}
+            # What the flags rule out
+            values["repeat_prior"] &= given.loss == "cross_entropy" and not run.teacher
+            values["exclude_seen_in_loss"] &= given.loss == "cross_entropy" and not given.repeat_prior
             parts = parse_arguments(*ARGUMENTS, **settings, defaults=values)
-            if parts[ARGUMENTS.index(ModelArguments)].is_causal == values["is_causal"]:
-                break
     return parts
 
 
@@ -177,13 +180,15 @@ def train(
     for subset in ["validation"] * args.do_eval + ["test"] * (split.split != "none"):
         eval_datasets[subset] = encode_evaluation(interactions, processor, split, subset)
         check_k(args.k, processor, eval_datasets[subset], args.exclude_seen)
+    if run.rivals and split.split != "none":  # they are tuned on rows that must be there
+        encode_evaluation(interactions, processor, split, "validation")
     for window in windows or []:  # a window without rows fails now, not after training
         encode_evaluation(interactions, processor, split, window=window)
     if is_main_process:
         print(interactions.summary())
         num_items = len(processor.vocabulary["item_ids"])
         print(f"{len(train_dataset):,} users and {num_items:,} items train, split {split}")
-        if not run.init_from:  # its sizes cannot change
+        if run.auto or not run.init_from:  # the sizes of a checkpoint cannot change
             proposals = propose_settings(interactions, split, model_args.is_causal if run.auto else None)
             print(proposals_text(proposals, run.auto, data_args, model_args, masking_args, args))
 

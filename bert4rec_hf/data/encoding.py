@@ -56,7 +56,7 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
         _, names = _fit_values(values, is_training, name, interactions.counts)
         vocabulary["user_features"].append({"name": name, "values": names})
     return Bert4RecProcessor(
-        vocabulary, unknown_items=unknown_items, data=interactions.arguments.rules(), split=vars(log.split)
+        vocabulary, unknown_items=unknown_items, data=interactions.arguments.rules(), split=log.split.settings()
     )
 
 

@@ -77,6 +77,10 @@ class Split:
                 f"a temporal split needs --cutoff YYYY-MM-DD, or a quantile such as q0.9, not {self.cutoff!r}."
             ) from None
 
+    def settings(self) -> dict:
+        """The fields, for a checkpoint; `targets` where they are not all, as checkpoints without them are compared."""
+        return {name: value for name, value in vars(self).items() if (name, value) != ("targets", "all")}
+
     @property
     def quantile(self) -> float | None:
         """The share of the rows before the cut-off, if the cut-off is given so."""
@@ -256,6 +260,7 @@ class SplitLog:
         """
         history, targets = self.rows["train"], self.rows[subset]
         if self.split.targets != "all":
+            targets = targets & window.rows(self.interactions) if window is not None else targets
             user, rows = self.interactions.user, np.arange(len(self.interactions))
             end_of_user = np.zeros(len(self.interactions.user_ids), dtype=np.int64)
             end_of_user[user[targets]] = rows[targets]

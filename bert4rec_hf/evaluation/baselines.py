@@ -110,7 +110,8 @@ def with_shuffled_histories(model: Bert4RecForMaskedLM) -> Callable:
         shuffled = torch.empty_like(input_ids).scatter_(1, places, input_ids.gather(1, order))
         return model.recommend(torch.where(mask, shuffled, input_ids), attention_mask, **kwargs)
 
-    recommend.device = model.device
+    recommend.device, recommend.training = model.device, model.training
+    recommend.eval, recommend.train = model.eval, model.train
     return recommend
 
 

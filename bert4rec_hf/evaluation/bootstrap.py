@@ -2,6 +2,7 @@
 """Bootstrap over users: confidence intervals and p-values of metrics and of paired differences."""
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -118,8 +119,9 @@ def corrected_p_values(estimates: np.ndarray, resampled: np.ndarray) -> np.ndarr
     Returns:
         `np.ndarray` of shape `(num_tests,)`: at least `1 / (num_rounds + 1)`.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        deviation = resampled.std(0)
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a metric may be NaN for all users
+        deviation = np.nanstd(resampled, axis=0)
         statistic = np.abs(np.where(estimates == 0, 0.0, estimates / deviation))
         under_null = np.abs(np.where(resampled == estimates, 0.0, (resampled - estimates) / deviation))
     order = np.argsort(-statistic, kind="stable")  # NaN comes last

@@ -74,7 +74,7 @@ def compare(
     ends = np.cumsum([len(result["metrics"]) for result in results])[:-1]
     for result, of_window in zip(results, np.split(p_values, ends)):
         for metric, p in zip(result["metrics"].values(), of_window):
-            metric["p_value"] = float(p)
+            metric["p_value"] = None if np.isnan(p) else float(p)
     return results
 
 

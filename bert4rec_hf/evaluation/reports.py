@@ -15,7 +15,7 @@ from ..errors import DataError
 from ..files import atomic_write
 from .plots import draw_data, draw_evaluation
 from .targets import KINDS, THIRDS
-from .windows import ALL_USERS, CEILING, MEMBERS, MODEL, PANEL, Evaluation, recommenders_of
+from .windows import ALL_USERS, CEILING, MEMBERS, MODEL, PANEL, SHUFFLED, Evaluation, recommenders_of
 
 
 logger = logging.get_logger(__name__)
@@ -171,7 +171,8 @@ def in_short(report: dict) -> list[str]:
         {name: _mean(window, name, f"{metric}@{k}") for name in [*names, CEILING]}
         for metric in ("hit_rate", "recall", "score")
     )
-    baselines = [name for name in names if name not in (MODEL, MEMBERS, *report.get("members", ()))]
+    baselines = [name for name in names if name not in (MODEL, MEMBERS, SHUFFLED, *report.get("members", ()))]
+    kind = "rival or simple rule" if "rivals" in report else "simple rule"
     best_baseline = max(baselines, key=score.get, default=None)
     lines = []
     if MODEL in names:
@@ -181,13 +182,13 @@ def in_short(report: dict) -> list[str]:
         )
     if MODEL in names and baselines:
         if score[MODEL] <= score[best_baseline]:
-            lines.append("That is NOT better than the best simple rule.")
+            lines.append(f"That is NOT better than the best {kind}.")
         elif found[best_baseline]:
             ratio = found[MODEL] / found[best_baseline]
-            lines[0] = f"{lines[0].rstrip('.')}, {ratio:.1f} times as much as the best simple rule."
+            lines[0] = f"{lines[0].rstrip('.')}, {ratio:.1f} times as much as the best {kind}."
     if baselines:
         lines.append(
-            f"The best simple rule, {best_baseline!r}, reaches {100 * hits[best_baseline]:.0f} of 100 users and "
+            f"The best {kind}, {best_baseline!r}, reaches {100 * hits[best_baseline]:.0f} of 100 users and "
             f"{found[best_baseline]:.0%} of what they take."
         )
         lines.append(
@@ -219,7 +220,7 @@ def verdicts(report: dict) -> list[str]:
     for window in report["windows"]:
         not_beaten = {"LOSES to": [], "may be no better than": []}
         for name, leads in window["groups"][ALL_USERS]["against"].items():
-            if name in (MEMBERS, *report.get("members", ())):  # not a simple rule
+            if name in (MEMBERS, SHUFFLED, *report.get("members", ())):  # not a simple rule
                 continue
             lead = leads[metric]
             low, high = lead.get("low", lead["mean"]), lead.get("high", lead["mean"])
@@ -406,13 +407,13 @@ def ensemble_text(report: dict) -> str:
 
 
 def comparison_text(results: Sequence[dict], runs: Sequence[str], k: int | None = None) -> str:
-    """The result of [`compare`] for runs with these names as text, for one k, by default the greatest."""
-    k = k or max(int(name.rpartition("@")[2]) for result in results for name in result["metrics"])
+    """The result of [`compare`] for runs with these names as text, for one k, by default the greatest of each pair."""
     lines = [f"a: {runs[0]}"]
     for number, window in enumerate(results):
         if not number or results[number - 1]["run"] != window["run"]:
             lines.append(f"b: {runs[1 + window['run']]}")
-        names = [name for name in window["metrics"] if name.endswith(f"@{k}")]
+        shown = k or max(int(name.rpartition("@")[2]) for name in window["metrics"])
+        names = [name for name in window["metrics"] if name.endswith(f"@{shown}")]
         width = max(map(len, names))
         left_out = f" ({window['left_out']:,} of one run only, left out)" if window["left_out"] else ""
         lines += ["", f"{window['name']}, origin {window['origin']}, {window['num_users']:,} users{left_out}"]

@@ -32,7 +32,7 @@ GRIDS = {
     "EASE": {"l2": (20, 100, 300, 1000, 3000)},
     "ALS": {"factors": (64, 128, 256), "regularization": (0.01, 1.0), "alpha": (1, 10)},
 }
-# ItemKNN and EASE hold a float32 for each pair of items: 1.6 GB.
+# ItemKNN and EASE hold some float32 for each pair of items, 1.6 GB each.
 MAX_ITEMS = 20_000
 # Times the popularity's rank, from 0 to 1: below any difference of scores that says something.
 TIE_BREAK = 1e-7
@@ -44,7 +44,7 @@ def _bag_sums(rows: np.ndarray, members: np.ndarray, num_rows: int, table: torch
     return torch.nn.functional.embedding_bag(torch.from_numpy(members), table, offsets, mode="sum")
 
 
-def co_occurrences(users: np.ndarray, tokens: np.ndarray, vocab_size: int, at_once: int = 1024) -> torch.Tensor:
+def co_occurrences(users: np.ndarray, tokens: np.ndarray, vocab_size: int, at_once: int | None = None) -> torch.Tensor:
     """
     Number of users who have both of two items, float32 `(vocab_size, vocab_size)`.
 
@@ -54,7 +54,8 @@ def co_occurrences(users: np.ndarray, tokens: np.ndarray, vocab_size: int, at_on
     order = np.argsort(tokens, kind="stable")
     users, tokens = users[order], tokens[order]
     num_users, counts = int(users.max(initial=0)) + 1, torch.empty(vocab_size, vocab_size)
-    for start in range(0, vocab_size, at_once):  # the users of all items at once, dense, would be too large
+    at_once = at_once or max(1, min(1024, 2**28 // num_users))  # items whose users are held as 1 GB at most
+    for start in range(0, vocab_size, at_once):
         end = min(start + at_once, vocab_size)
         some = slice(*np.searchsorted(tokens, (start, end)))
         has_item = torch.zeros(num_users, end - start)

@@ -111,6 +111,7 @@ def evaluate(
     log = split.apply(interactions)
     train = log.fitted_rows
     baselines = fit_baselines(interactions, processor, train, recent_days)
+    exclude_seen = exclude_seen or (model is not None and model.config.exclude_seen_in_loss)
     told = None
     if rivals:
         fitted, told = fit_rivals(interactions, processor, split, max(k), exclude_seen, progress=progress)
@@ -118,7 +119,6 @@ def evaluate(
     if shuffle_histories and model is not None:
         baselines[SHUFFLED] = with_shuffled_histories(model)
     models = {MODEL: model} if model is not None else {}
-    exclude_seen = exclude_seen or any(model.config.exclude_seen_in_loss for model in models.values())
     members = _unique_names(members or {}, (MODEL, CEILING, MEMBERS, *baselines))
     windows = list(windows or [None])
     settings = {"k": k, "exclude_seen": exclude_seen, "batch_size": batch_size, "allow_fewer": allow_fewer}

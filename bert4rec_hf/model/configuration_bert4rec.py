@@ -401,15 +401,15 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
 
     @property
     def exclude_seen_in_loss(self) -> bool:
-        """Whether a member knows nothing about items of the history."""
-        return any(member.exclude_seen_in_loss for member in self.members)
+        """Whether the members recommend nothing of the history: all of them or none."""
+        return self.members[0].exclude_seen_in_loss
 
     def validate_members(self) -> None:
         if not self.members or not all(isinstance(member, Bert4RecConfig) for member in self.members):
             raise ValueError("members must be one Bert4RecConfig or several.")
         sizes = {feature["name"]: feature["num_values"] for feature in self.user_features}
         for number, member in enumerate(self.members):
-            for name in ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id"):
+            for name in ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "exclude_seen_in_loss"):
                 if getattr(member, name) != getattr(self, name):
                     raise ValueError(
                         f"member {number} has {name} {getattr(member, name)}, the ensemble {getattr(self, name)}."

@@ -102,10 +102,10 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
             item_ids: raw id of any item, or a list of them.
 
         Returns:
-            `dict`, or a list of such: `"item_id"`, `"title"`, `"score"`, the log-probability, `"repeat_share"`, the
-            share of the item's probability that comes from its being in the history, or `None` for a model without a
-            repeat prior, and `"because"`: `{"item_id", "title", "raised"}` of each event of the history in the
-            vocabulary, the one that raises the score most first.
+            `dict`, or a list of such: `"item_id"`, `"title"`, `"score"`, the log-probability (`None` where the model
+            never recommends the item), `"repeat_share"`, the share of the item's probability that comes from its being
+            in the history, or `None` for a model without a repeat prior, and `"because"`: `{"item_id", "title",
+            "raised"}` of each event of the history in the vocabulary, the one that raises the score most first.
 
         Raises:
             `ValueError`: for an invalid user or an id outside the vocabulary.
@@ -125,7 +125,8 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
             order = sorted(range(len(events)), key=raised.__getitem__, reverse=True)
             reasons.append([{"item_id": events[n][0], "title": events[n][1], "raised": raised[n]} for n in order])
         names = ("item_id", "title", "score", "repeat_share", "because")
-        columns = (self.processor.decode(tokens), self.processor.titles(tokens), explained.scores.tolist())
+        scores = [None if score == -math.inf else score for score in explained.scores.tolist()]
+        columns = (self.processor.decode(tokens), self.processor.titles(tokens), scores)
         return [dict(zip(names, values)) for values in zip(*columns, repeat_shares, reasons)]
 
     def _encode_known(self, item_ids: list) -> torch.LongTensor:

@@ -25,7 +25,7 @@ from .ranking_bert4rec import (
 )
 
 
-# Above this number of items `recommend` never holds all scores in memory.
+# Above this number of items `recommend` never holds all scores in memory, unless they are normalised over unseen ones.
 STREAM_FROM = 2**16
 
 Method = TypeVar("Method", bound=Callable)

@@ -58,7 +58,7 @@ def propose_settings(interactions: Interactions, split: Split, is_causal: bool |
     share = f"{repeats:.1%} of the events repeat an item of the user"
     if is_causal is None:
         is_causal = repeats < most
-    propose(share, is_causal=is_causal, repeat_prior=repeats >= most)
+    propose(share, is_causal=is_causal, repeat_prior=repeats >= most and not is_causal)
     propose(share, exclude_seen=nobody_repeats)
     in_history = len(pairs) / num_users / len(np.unique(item))
     propose(
@@ -87,7 +87,7 @@ def propose_settings(interactions: Interactions, split: Split, is_causal: bool |
     def epochs(num_steps: int) -> int:
         return int(np.clip(round(num_steps / steps_per_epoch), *EPOCHS))
 
-    if repeats >= most:
+    if repeats >= most and not is_causal:
         kind = "what users had before is predicted from their history, in rows where it is hidden"
         propose(kind, mlm_probability=0.8, last_item_probability=0.2, last_items=50, weight_decay=0.1)
         propose(kind, num_train_epochs=40, learning_rate=2e-3, hidden_dropout_prob=0.3)

@@ -140,6 +140,7 @@ class Bert4RecTrainer(Trainer):
             raise DataError("the teacher and the model must both be causal or both not: they see other batches.")
         self.k = tuple(getattr(args, "k", (10,)) if k is None else k)
         self.exclude_seen = getattr(args, "exclude_seen", False) if exclude_seen is None else exclude_seen
+        self.exclude_seen |= getattr(unwrapped.config, "exclude_seen_in_loss", False)
         self.teacher, self.evaluation, self.train_sampler = teacher, None, None
         if teacher is not None:
             teacher.model.to(self.args.device)

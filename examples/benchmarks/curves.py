@@ -64,6 +64,7 @@ def train_ours(args: argparse.Namespace, flags: list[str]):
 
     flags = flags or flags_of("ml-1m", "causal").split()
     flags = [*flags, "--data_dir", args.data_dir, "--save_dir", str(args.save_dir / "ours"), "--overwrite"]
+    flags += ["--seed", str(args.seed)]
     data_args, split, *_ = train.parse(flags)
     log = read_interactions(data_args)
     processor = fit_processor(log, split)
@@ -75,16 +76,19 @@ def train_ours(args: argparse.Namespace, flags: list[str]):
     watch, minutes, ndcg = Stopwatch(), [], []
 
     class Minutes(TrainerCallback):
-        def on_step_begin(self, *_, **kwargs):
+        def on_train_begin(self, *_, **kwargs):
             watch.start()
 
-        def on_step_end(self, *_, **kwargs):
-            watch.stop()
+        def on_step_end(self, args, state, control, **kwargs):
+            if control.should_evaluate:
+                minutes.append(watch.stop())
+
+        on_epoch_end = on_step_end
 
         def on_evaluate(self, *_, metrics, **kwargs):
-            minutes.append(watch.seconds / 60)
             ndcg.append(metrics[f"eval_ndcg@{K}"])
             save(args, minutes, ndcg=ndcg, flags=" ".join(flags))
+            watch.start()
 
     trainer.DEFAULT_CALLBACKS.append(Minutes)
     train.main(flags)

@@ -122,6 +122,14 @@ def test_settings_that_suit_the_log_are_proposed_and_taken(sample_dir, tmp_path,
     run(monkeypatch, "train", *shared, "--save_dir", tmp_path / "auto", *flags)
     taken = capsys.readouterr().out.partition("settings that suit this log\n")[2]
     assert "--window random" in taken and "--hidden_size" not in taken  # a flag says otherwise
+    # What flags rule out is not proposed
+    for flags in (["--loss", "gbce"], ["--repeat_prior"], ["--causal"], ["--causal", "False"]):
+        parts = train.parse(["--auto", "--data_dir", str(sample_dir), "--save_dir", "x", *flags])
+        model_args = parts[train.ARGUMENTS.index(train.ModelArguments)]
+        assert not model_args.exclude_seen_in_loss and model_args.is_causal == (
+            "--causal" in flags[:1] and len(flags) < 2
+        )
+        assert model_args.loss == "cross_entropy" or not model_args.repeat_prior
     config = AutoConfig.from_pretrained(tmp_path / "auto")
     assert config.hidden_size == 32 and not config.repeat_prior and config.num_attention_heads == 2
 
@@ -280,6 +288,7 @@ def bad_data(folder, file, content):
         (None, None, ["--mlm_probability", 1.5], "mlm_probability is 1.5; it must be in [0, 1]"),
         (None, None, ["--max_length", 1], "max_position_embeddings is 1; an item and the MASK after it need 2"),
         (None, None, ["--split", "temporal"], "a temporal split needs --cutoff"),
+        (None, None, ["--split", "temporal", "--cutoff", "2022-04-01", "--rivals"], "no validation rows"),
         (None, None, ["--split", "temporal", "--cutoff", "2030-01-01"], "no test rows"),
         (
             *(None, None, ["--split", "temporal", "--cutoff", "2022-04-01", "--windows", "1M,1M"]),

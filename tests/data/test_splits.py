@@ -13,7 +13,7 @@ from bert4rec_hf import DataArguments, DataError, Split, parse_windows
 from bert4rec_hf.cli import train
 from bert4rec_hf.data import splits
 from bert4rec_hf.data.interactions import Interactions
-from bert4rec_hf.data.splits import k_core
+from bert4rec_hf.data.splits import Window, k_core
 
 
 def make_interactions(users, items=None, days=None):
@@ -163,6 +163,15 @@ def test_the_history_goes_up_to_the_target(targets, test, history):
     # What is after the cut-off trains nobody, target or not
     assert np.flatnonzero(log.rows["train"]).tolist() == [0, 1, 2, 6]
     assert np.flatnonzero(log.rows["validation"]).tolist() == [8]
+
+
+def test_one_target_of_each_user_and_a_window_of_days():
+    split = Split("temporal", "1970-01-05", targets="last")
+    log = split.apply(make_interactions(USERS, days=TIMES))
+    history, targets = log.history_and_targets("test", Window(5, 7))
+    assert np.flatnonzero(targets).tolist() == [5, 10] and np.flatnonzero(history).tolist() == [0, 1, 2, 3, 4, 8, 9]
+    assert "targets" not in Split("temporal", "1970-01-05").settings()  # as in checkpoints without it
+    assert Split(**split.settings()) == split
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=2), st.integers(1, 9))

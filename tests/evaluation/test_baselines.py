@@ -106,7 +106,7 @@ def test_shuffled_histories_have_the_same_items_in_another_order(histories, left
     seen = []
     model = SimpleNamespace(
         config=SimpleNamespace(pad_token_id=0),
-        device="cpu",
+        **{"device": "cpu", "training": False, "eval": None, "train": None},
         recommend=lambda input_ids, attention_mask, **kwargs: seen.append((input_ids, kwargs)),
     )
     for mask in (None, (ids != 0).long()):

@@ -120,6 +120,8 @@ def test_corrected_p_values():
         corrected_p_values(np.full(1, 2.0), same[:, :1] + 2).repeat(5)  # what goes together costs nothing
     )
     edges = corrected_p_values(np.array([0.0, np.nan, 1.0]), np.tile([0.0, np.nan, 1.0], (9, 1)))
+    some = np.where(np.random.default_rng(0).random((300, 1)) < 0.1, np.nan, noise[:, :1])  # without a figure in a few
+    assert 0.5 < corrected_p_values(np.zeros(1) + 0.1, some + 0.1)[0] <= 1
     assert edges[0] == 1 and np.isnan(edges[1]) and edges[2] == 1 / 10
 
 

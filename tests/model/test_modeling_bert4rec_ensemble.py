@@ -379,3 +379,15 @@ def test_five_members_need_no_more_than_two_arrays_of_scores(voting):
     with LiveBytes(ensemble) as memory:
         scores = ensemble.score(input_ids)
     assert scores.nbytes <= memory.peak <= 2 * batch_size * (num_items + 3) * 4
+
+
+def test_members_all_recommend_seen_items_or_none_does(processor):
+    unseen = make_model(processor, exclude_seen_in_loss=True)
+    with pytest.raises(StrictDataclassError, match="member 1 has exclude_seen_in_loss True, the ensemble False"):
+        Bert4RecEnsembleForMaskedLM.from_members([make_model(processor), unseen], processor)
+    ensemble = Bert4RecEnsembleForMaskedLM.from_members(
+        [unseen, make_model(processor, exclude_seen_in_loss=True)], processor
+    )
+    history = torch.tensor([[5, 9, 7]])
+    assert ensemble.score(history)[0, history[0]].isneginf().all()
+    assert not {*ensemble.recommend(history, k=8).item_ids[0].tolist()} & {5, 9, 7}
