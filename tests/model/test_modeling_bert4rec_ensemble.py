@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from helpers import CODE, WITHOUT_THE_PACKAGE, make_arguments
+from helpers import CODE, WITHOUT_THE_PACKAGE, make_arguments, make_model
 from huggingface_hub.errors import StrictDataclassError
 from huggingface_hub.utils import filter_repo_objects
 from torch.testing import assert_close
@@ -382,12 +382,10 @@ def test_five_members_need_no_more_than_two_arrays_of_scores(voting):
 
 
 def test_members_all_recommend_seen_items_or_none_does(processor):
-    unseen = make_model(processor, exclude_seen_in_loss=True)
+    unseen, another = (make_model(processor, exclude_seen_in_loss=True) for _ in range(2))
     with pytest.raises(StrictDataclassError, match="member 1 has exclude_seen_in_loss True, the ensemble False"):
         Bert4RecEnsembleForMaskedLM.from_members([make_model(processor), unseen], processor)
-    ensemble = Bert4RecEnsembleForMaskedLM.from_members(
-        [unseen, make_model(processor, exclude_seen_in_loss=True)], processor
-    )
+    ensemble = Bert4RecEnsembleForMaskedLM.from_members([unseen, another], processor)
     history = torch.tensor([[5, 9, 7]])
     assert ensemble.score(history)[0, history[0]].isneginf().all()
     assert not {*ensemble.recommend(history, k=8).item_ids[0].tolist()} & {5, 9, 7}
