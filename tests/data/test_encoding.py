@@ -164,7 +164,7 @@ def test_a_user_nobody_knows_has_no_history_and_no_features(interactions, fitted
 
 def test_rules_and_split_travel_with_the_processor(interactions, fitted):
     processor, split = fitted
-    assert processor.split == vars(split)
+    assert processor.split == split.settings()
     assert DataArguments(**processor.data).rules() == interactions.arguments.rules()
     rules = DataArguments(data_dir="/home/me", history_data_file="/home/me/log.csv").rules()
     assert rules["history_data_file"] == "log.csv" and "data_dir" not in rules
