@@ -102,17 +102,8 @@ COMMON = (
     *("validation_days", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"),
     *("is_causal", "repeat_prior", "mlm_probability", "last_item_probability", "output_dir", "num_train_epochs"),
     *("per_device_train_batch_size", "learning_rate", "seed", "do_eval", "eval_steps"),
-    *(
-        "report_to",
-        "push_to_hub",
-        "hub_model_id",
-        "resume_from_checkpoint",
-        "k",
-        "init_from",
-        "auto",
-        "overwrite",
-        "windows",
-    ),
+    *("report_to", "push_to_hub", "hub_model_id", "resume_from_checkpoint", "k", "init_from", "auto", "overwrite"),
+    "windows",
 )
 
 
