@@ -327,8 +327,8 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         is all other visible `input_ids`, or those up to it if the model is causal.
 
         Raises:
-            `ValueError`: if `labels` are for the other objective, and if a model with a repeat prior gets
-            `inputs_embeds`.
+            `ValueError`: if `labels` are for the other objective, and if a model with a repeat prior, or one with
+            `exclude_seen_in_loss` and labels, gets `inputs_embeds`.
         """
         exclude_seen = self.config.exclude_seen_in_loss and labels is not None
         has_prior = self.repeat_prior is not None
