@@ -10,10 +10,22 @@ from datasets import Dataset
 
 from ..errors import DataError
 from ..model.processing_bert4rec import Bert4RecProcessor
-from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, ids_by_value, normalize_value
-from .columns import ids_as
+from ..model.vocabulary_bert4rec import (
+    MISSING,
+    NUM_SPECIAL_TOKENS,
+    are_numbers,
+    ids_by_value,
+    nearest,
+    normalize_value,
+    places_in_lists,
+)
+from .columns import first_failure, ids_as
 from .interactions import Interactions
 from .splits import Split, Window
+
+
+# How many numbers stand for the values of a feature of numbers.
+NUM_QUANTILES = 32
 
 
 def fit_processor(interactions: Interactions, split: Split, unknown_items: str = "skip") -> Bert4RecProcessor:
@@ -26,8 +38,11 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
         unknown_items (`str`, *optional*, defaults to `"skip"`): as for [`Bert4RecProcessor`].
 
     Raises:
-        `DataError`: if no row, user or item is left to train on.
+        `DataError`: if no row, user or item is left to train on, or a feature of numbers holds a text.
     """
+    features = {*interactions.item_features, *interactions.user_features}
+    if unknown := sorted({*interactions.arguments.number_features} - features):
+        raise DataError(f"number_features {', '.join(unknown)} are none of the item_features and user_features.")
     log = split.apply(interactions)
     train, (keep_user, keep_item) = log.fitted_rows, log.core
     if interactions.arguments.min_events > 1:
@@ -41,23 +56,81 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
         vocabulary["titles"] = interactions.titles.take(pa.array(items)).to_pylist()
     vocabulary["item_features"], vocabulary["item_feature_values"] = [], []
     for name, (codes, values) in interactions.item_features.items():
-        value_ids, names = _fit_values(values, np.isin(codes, items), name, interactions.counts)
-        rows, cut = _rows_of_values(codes, value_ids, items, interactions.arguments.keyword_max_length)
-        if cut:
-            step = f"values of {name} beyond the {interactions.arguments.keyword_max_length} heaviest of an item, cut"
-            interactions.counts[step] = cut
-        longest = max(map(len, rows), default=0)
-        vocabulary["item_features"].append({"name": name, "max_values": max(longest, 1), "values": names})
-        vocabulary["item_feature_values"].append(rows)
+        feature, rows = _fit_feature(interactions, name, codes, values, items)
+        vocabulary["item_features"].append(feature)
+        vocabulary["item_feature_values"].append(rows.to_pylist())
     vocabulary["user_features"] = []
     for name, values in interactions.user_features.items():
-        is_training = np.zeros(len(values), dtype=bool)
-        is_training[users] = True
-        _, names = _fit_values(values, is_training, name, interactions.counts)
-        vocabulary["user_features"].append({"name": name, "values": names})
+        feature, _ = _fit_feature(interactions, name, *_pairs(values), users)
+        if feature["max_values"] == 1:
+            del feature["max_values"]
+        vocabulary["user_features"].append(feature)
     return Bert4RecProcessor(
         vocabulary, unknown_items=unknown_items, data=interactions.arguments.rules(), split=log.split.settings()
     )
+
+
+def _fit_feature(
+    interactions: Interactions, name: str, codes: np.ndarray, values: pa.DictionaryArray, owners: np.ndarray
+) -> tuple[dict, pa.ListArray]:
+    """
+    The values of a feature that the training's items or users have, and for each of these its value ids.
+
+    Args:
+        codes, values: the feature of all items or users, in pairs.
+        owners (`np.ndarray`): codes of those that train, sorted.
+    """
+    is_training, counts = np.isin(codes, owners), interactions.counts
+    if name in interactions.arguments.number_features:
+        numbers = _numbers(values, name)
+        known = _quantiles(numbers[is_training])
+        value_ids = nearest(known, numbers) if known else np.zeros(len(numbers), dtype=np.int32)
+    else:
+        value_ids, known = _fit_values(values, is_training, name, counts)
+    size = interactions.arguments.keyword_max_length
+    rows, num_cut = _rows_of_values(codes, value_ids, owners, size)
+    if num_cut:
+        owner = "an item" if name in interactions.item_features else "a user"
+        counts[f"values of {name} beyond the {size} heaviest of {owner}, cut"] = num_cut
+    longest = pc.max(pc.list_value_length(rows)).as_py() or 0
+    return {"name": name, "max_values": max(longest, 1), "values": known}, rows
+
+
+def _pairs(values: pa.DictionaryArray | pa.ListArray) -> tuple[np.ndarray, pa.DictionaryArray]:
+    """A user feature as codes of users and values: of several values of a user, a pair each."""
+    if not pa.types.is_list(values.type):
+        return np.arange(len(values)), values
+    lengths = pc.list_value_length(values).fill_null(0).to_numpy()
+    return np.repeat(np.arange(len(values)), lengths), pc.list_flatten(values)
+
+
+def _quantiles(numbers: np.ndarray) -> list[float]:
+    """Numbers that stand for those nearest to them, as many for each: at most `NUM_QUANTILES`, increasing."""
+    numbers = numbers[np.isfinite(numbers)]
+    if not len(numbers):
+        return []
+    places = (np.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES
+    quantiles = np.unique(np.quantile(numbers, places, method="inverted_cdf")).tolist()
+    return [int(number) if number.is_integer() else number for number in quantiles]
+
+
+def _numbers(values: pa.DictionaryArray, name: str) -> np.ndarray:
+    """
+    A column of texts as float64, NaN where a value is missing.
+
+    Raises:
+        `DataError`: for a text that is no number.
+    """
+    texts = pc.utf8_trim_whitespace(values.dictionary.cast(pa.string()))
+    is_missing = pc.is_in(pc.utf8_lower(texts), pa.array(MISSING))
+    texts = pc.if_else(is_missing, None, texts)
+    try:
+        numbers = texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        text = texts[first_failure(pa.chunked_array([texts]), lambda part: part.cast(pa.float64()))].as_py()
+        raise DataError(f"{name} is {text!r:.100}, not a number; leave it out of --number_features.") from None
+    numbers = np.append(numbers.fill_null(np.nan).to_numpy(zero_copy_only=False), np.nan)
+    return numbers[values.indices.fill_null(len(numbers) - 1).to_numpy()]
 
 
 def _fit_values(
@@ -108,18 +181,17 @@ def item_counts(dataset: Dataset, processor: Bert4RecProcessor) -> np.ndarray:
 
 
 def _rows_of_values(
-    codes: np.ndarray, value_ids: np.ndarray, items: np.ndarray, max_values: int
-) -> tuple[list[list[int]], int]:
-    """For each of `items` its distinct value ids, at most `max_values`, and how many were cut."""
-    pairs = np.flatnonzero((value_ids > 0) & np.isin(codes, items))
-    codes, value_ids = np.searchsorted(items, codes[pairs]), value_ids[pairs]
+    codes: np.ndarray, value_ids: np.ndarray, owners: np.ndarray, max_values: int
+) -> tuple[pa.ListArray, int]:
+    """For each of `owners` its distinct value ids, at most `max_values`, and how many were cut."""
+    pairs = np.flatnonzero((value_ids > 0) & np.isin(codes, owners))
+    codes, value_ids = np.searchsorted(owners, codes[pairs]), value_ids[pairs]
     _, first = np.unique(codes.astype(np.int64) * (value_ids.max(initial=0) + 1) + value_ids, return_index=True)
     first.sort()
     codes, value_ids = codes[first], value_ids[first]
     place = np.arange(len(codes)) - np.searchsorted(codes, codes)
     keep = place < max_values
-    rows = _lists(codes[keep], value_ids[keep], len(items))
-    return rows.to_pylist(), int((~keep).sum())
+    return _lists(codes[keep], value_ids[keep], len(owners)), int((~keep).sum())
 
 
 def _lists(codes: np.ndarray, values: np.ndarray, size: int) -> pa.ListArray:
@@ -136,18 +208,26 @@ def token_ids(interactions: Interactions, processor: Bert4RecProcessor) -> np.nd
 
 
 def _user_features(interactions: Interactions, processor: Bert4RecProcessor) -> np.ndarray:
-    """Value ids of every user's features and, last, of an unknown user: `(num_users + 1, num_user_features)`."""
-    columns = [np.zeros((len(interactions.user_ids) + 1, 0), dtype=np.int32)]
+    """Value ids of every user's features and, last, of an unknown user: `(num_users + 1, sum of max_values)`."""
+    num_users = len(interactions.user_ids)
+    tables = [np.zeros((num_users + 1, 0), dtype=np.int32)]
     for feature in processor.vocabulary.get("user_features", []):
-        if feature["name"] not in interactions.user_features:
-            interactions.counts[f"users whose {feature['name']} is not read, taken as missing"] = len(columns[0]) - 1
-            columns.append(np.zeros((len(columns[0]), 1), dtype=np.int32))
+        name, size = feature["name"], feature.get("max_values", 1)
+        tables.append(np.zeros((num_users + 1, size), dtype=np.int32))
+        if name not in interactions.user_features:
+            interactions.counts[f"users whose {name} is not read, taken as missing"] = num_users
             continue
-        codes, texts = _normalized(interactions.user_features[feature["name"]])
-        ids = ids_by_value(feature["values"])
-        ids = np.array([ids.get(text, 0) for text in texts], dtype=np.int32)
-        columns.append(np.append(ids[codes], np.int32(0))[:, None])
-    return np.concatenate(columns, axis=1)
+        users, values = _pairs(interactions.user_features[name])
+        if are_numbers(feature["values"]):
+            value_ids = nearest(feature["values"], _numbers(values, name))
+        else:
+            codes, texts = _normalized(values)
+            ids = ids_by_value(feature["values"])
+            value_ids = np.array([ids.get(text, 0) for text in texts], dtype=np.int32)[codes]
+        rows, _ = _rows_of_values(users, value_ids, np.arange(num_users), size)
+        user, place = places_in_lists(pc.list_value_length(rows).to_numpy())
+        tables[-1][user, place] = pc.list_flatten(rows).to_numpy()
+    return np.concatenate(tables, axis=1)
 
 
 def _encode(

@@ -83,13 +83,20 @@ class DataArguments:
         default_factory=lambda: ["sex", "age"],
         metadata={"help": 'Profile columns the model learns from ("none" for no features).'},
     )
+    number_features: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Those of these columns that hold numbers: a number is learnt with the numbers near it. A column "
+            "of codes is none."
+        },
+    )
     keyword_value_column: str = field(
         default="keyword_value", metadata={"help": 'Weight of a keyword row, heaviest first, or "none".'}
     )
     keyword_min_value: float = field(default=3.0, metadata={"help": "Keyword rows below this weight are left out."})
-    keyword_max_length: int = field(default=20, metadata={"help": "Maximum number of values of an item feature."})
+    keyword_max_length: int = field(default=20, metadata={"help": "Maximum number of values of a feature."})
     multi_value_separator: str | None = field(
-        default=None, metadata={"help": 'Separates several values in the text of an item feature, such as "|".'}
+        default=None, metadata={"help": 'Separates several values in the text of a feature, such as "|".'}
     )
     delimiter: str = field(default=",", metadata={"help": "Delimiter of CSV files."})
     encoding: str = field(default="utf-8", metadata={"help": "Encoding of CSV files, such as cp949."})
@@ -108,6 +115,8 @@ class DataArguments:
             self.item_features = []
         if self.user_features == ["none"]:
             self.user_features = []
+        if self.number_features == ["none"]:
+            self.number_features = []
         for name in FILES:  # a list of one, as from the command line, is that file
             files = getattr(self, name)
             if not isinstance(files, str) and len(files) == 1:
@@ -181,7 +190,8 @@ class Interactions:
             time, so that the file alone says which comes first.
         titles (`pa.StringArray`, *optional*): one for each item, null where it has none.
         item_features (`dict[str, tuple[np.ndarray, pa.Array]]`): for each feature, item codes and values in pairs.
-        user_features (`dict[str, pa.Array]`): for each feature the value of each user, null where there is none.
+        user_features (`dict[str, pa.Array]`): for each feature the value of each user, null where there is none; a
+            list of them if a user may have several.
         counts (`dict[str, int]`): rows read, and rows removed by each step of the cleaning.
         split_logs (`dict`): results of [`Split.apply`], by split.
     """
@@ -416,12 +426,16 @@ def _add_profiles(interactions: Interactions, profiles: Table):
     counts["profiles without events"] = int(has_profile.sum() - has_profile[np.unique(interactions.user)].sum())
     counts["users with events but no profile"] = int((~has_profile).sum())
     for name in args.user_features:
-        if is_list(table[name].type):
-            raise DataError(f"{profiles.name}: {name} holds lists; a profile has one value of a feature.")
-        profiles.check_flat(table, name, "a value")
-        interactions.user_features[name] = _first_value_per_code(
-            user, categories(table[name], f"{profiles.name}: {name}"), len(users)
-        )
+        values = _feature_values(profiles, table, name, args)
+        if is_list(values.type):
+            rows, parts = list_values(values)
+            ends = np.append(np.searchsorted(rows, np.arange(len(values))), len(rows)).astype(np.int32)
+            is_empty = np.append(ends[1:] == ends[:-1], False)  # null, so that a later row of the user counts
+            parts = categories(parts, f"{profiles.name}: {name}")
+            values = pa.ListArray.from_arrays(pa.array(ends, mask=is_empty), parts)
+        else:
+            values = categories(values, f"{profiles.name}: {name}")
+        interactions.user_features[name] = _first_value_per_code(user, values, len(users))
 
 
 def _join(
@@ -455,7 +469,7 @@ def _count_extra_rows(codes: np.ndarray) -> int:
     return len(known) - len(np.unique(known))
 
 
-def _first_value_per_code(codes: np.ndarray, values: pa.DictionaryArray, size: int) -> pa.DictionaryArray:
+def _first_value_per_code(codes: np.ndarray, values: pa.Array, size: int) -> pa.Array:
     """The first non-null value of each code; tables may have several rows per item or profile."""
     rows = np.flatnonzero((codes >= 0) & values.is_valid().to_numpy(zero_copy_only=False))
     known, first = np.unique(codes[rows], return_index=True)

@@ -15,7 +15,7 @@ from ..model.layers_bert4rec import Bert4RecItemEmbeddings
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
 from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
-from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS
+from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, are_numbers
 from .load import load_checkpoint
 
 
@@ -104,7 +104,11 @@ def load_and_grow(
     model, processor = load_checkpoint(model_dir, revision)
     for kind in ("item_features", "user_features"):
         before, now = (
-            ", ".join(feature["name"] for feature in owner.vocabulary.get(kind, [])) or "none"
+            ", ".join(
+                f"{feature['name']} (numbers)" if are_numbers(feature["values"]) else feature["name"]
+                for feature in owner.vocabulary.get(kind, [])
+            )
+            or "none"
             for owner in (processor, fitted)
         )
         if before != now:

@@ -3,6 +3,7 @@
 
 import copy
 import math
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,20 @@ MAX_FEATURE_VALUES = {"num_values": 2**31 - 1, "max_values": 2**12}
 MAX_PARTS = 2**10  # features of a kind, members of an ensemble, classes of another head
 
 
+def feature_sizes(features: list[dict]) -> list[int]:
+    """The number of columns of each feature, in the order of the config."""
+    return [feature.get("max_values", 1) for feature in features]
+
+
+def feature_columns(features: list[dict], names: Iterable[str]) -> list[int]:
+    """The columns of some of the features, by name."""
+    columns = {}
+    for feature, size in zip(features, feature_sizes(features)):
+        start = sum(map(len, columns.values()))
+        columns[feature["name"]] = [*range(start, start + size)]
+    return [column for name in names for column in columns[name]]
+
+
 def _check_range(config: PreTrainedConfig, largest: dict[str, int]):
     for name, maximum in largest.items():
         if not 1 <= getattr(config, name) <= maximum:
@@ -137,9 +152,9 @@ class _CheckpointConfig(PreTrainedConfig):
         ):
             _check_count(f"{kind}_features", len(features))
             for feature in features:
-                if set(feature) != {"name", *sizes}:
+                if {*feature} | {"max_values"} != {"name", "num_values", "max_values"} or not {*sizes} <= {*feature}:
                     raise ValueError(f"{kind} feature {feature} must have name, {', '.join(sizes)}.")
-                for size in sizes:
+                for size in {*feature} - {"name"}:
                     if not isinstance(feature[size], int) or not 1 <= feature[size] <= MAX_FEATURE_VALUES[size]:
                         raise ValueError(
                             f"{size} of {kind} feature {feature['name']!r} is {feature[size]}; it must be from 1 to "
@@ -250,7 +265,8 @@ class Bert4RecConfig(_CheckpointConfig):
             One `{"name", "num_values", "max_values"}` for each feature of an item, in the order of the columns of
             `Bert4RecModel.set_item_features`. Value 0 is "missing"; `max_values` values of a feature are kept.
         user_features (`list[dict]`, *optional*):
-            One `{"name", "num_values"}` for each column of the model's `user_features` input. Value 0 is "missing".
+            One `{"name", "num_values"}` for each column of the model's `user_features` input. Value 0 is "missing". A
+            feature with `"max_values"` has so many columns: a user may have several of its values.
         vocabulary_hash (`str`, *optional*):
             [`Bert4RecProcessor.vocabulary_hash`] of the model's processor.
 
@@ -407,7 +423,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
     def validate_members(self) -> None:
         if not self.members or not all(isinstance(member, Bert4RecConfig) for member in self.members):
             raise ValueError("members must be one Bert4RecConfig or several.")
-        sizes = {feature["name"]: feature["num_values"] for feature in self.user_features}
+        known = {feature["name"]: feature for feature in self.user_features}
         for number, member in enumerate(self.members):
             for name in ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "exclude_seen_in_loss"):
                 if getattr(member, name) != getattr(self, name):
@@ -415,7 +431,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
                         f"member {number} has {name} {getattr(member, name)}, the ensemble {getattr(self, name)}."
                     )
             for feature in member.user_features:
-                if sizes.get(feature["name"]) != feature["num_values"]:
+                if known.get(feature["name"]) != feature:
                     raise ValueError(f"member {number} has user feature {feature}, the ensemble has not.")
 
     def validate_voting(self) -> None:

@@ -12,7 +12,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 
-from .configuration_bert4rec import Bert4RecConfig
+from .configuration_bert4rec import Bert4RecConfig, feature_sizes
 
 
 class Bert4RecDropout(nn.Dropout):
@@ -148,8 +148,12 @@ class Bert4RecEmbeddings(nn.Module):
         self.item_embeddings = Bert4RecItemEmbeddings(config)
         if config.position_embedding_type == "absolute":
             self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.user_sizes = feature_sizes(config.user_features)
         self.user_embeddings = nn.ModuleList(
-            nn.Embedding(feature["num_values"], config.hidden_size, padding_idx=0) for feature in config.user_features
+            nn.Embedding(feature["num_values"], config.hidden_size, padding_idx=0)
+            if size == 1
+            else nn.EmbeddingBag(feature["num_values"], config.hidden_size, mode="mean", padding_idx=0)
+            for feature, size in zip(config.user_features, self.user_sizes)
         )
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Bert4RecDropout(config.hidden_dropout_prob)
@@ -167,13 +171,14 @@ class Bert4RecEmbeddings(nn.Module):
         if hasattr(self, "position_embeddings"):
             hidden_states = hidden_states + self.position_embeddings(position_ids)
         if user_features is not None:
-            if user_features.shape[1] != len(self.user_embeddings):
+            if user_features.shape[1] != sum(self.user_sizes):
                 raise ValueError(
-                    f"user_features has {user_features.shape[1]} columns, the model has "
+                    f"user_features has {user_features.shape[1]} columns, the model has {sum(self.user_sizes)} of "
                     f"{len(self.user_embeddings)} user features."
                 )
-            for embedding, values in zip(self.user_embeddings, user_features.unbind(1)):
-                hidden_states = hidden_states + embedding(values)[:, None]
+            for embedding, values in zip(self.user_embeddings, user_features.split(self.user_sizes, dim=1)):
+                one_value = isinstance(embedding, nn.Embedding)
+                hidden_states = hidden_states + (embedding(values) if one_value else embedding(values)[:, None])
         return self.dropout(self.norm(hidden_states))
 
 

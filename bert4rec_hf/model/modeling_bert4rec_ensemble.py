@@ -11,7 +11,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
-from .configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig
+from .configuration_bert4rec import Bert4RecConfig, Bert4RecEnsembleConfig, feature_columns
 from .loss_bert4rec import exclude, select_targets
 from .modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
 from .processing_bert4rec import Bert4RecProcessor
@@ -119,9 +119,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         """The columns of `user_features` that a member uses."""
         if user_features is None:
             return None
-        names = [feature["name"] for feature in self.config.user_features]
-        columns = [names.index(feature["name"]) for feature in member.config.user_features]
-        return user_features[:, columns]
+        names = [feature["name"] for feature in member.config.user_features]
+        return user_features[:, feature_columns(self.config.user_features, names)]
 
     def pieces(self, *states: torch.Tensor, scores_at_once: int = 250_000) -> Iterator[tuple[torch.Tensor, ...]]:
         """The states in chunks of rows, so that a vote needs little memory besides its result."""

@@ -16,12 +16,11 @@ from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from .vocabulary_bert4rec import (
     NUM_SPECIAL_TOKENS,
+    FeatureIds,
     check_vocabulary,
     feature_table,
     grow_vocabulary,
-    ids_by_value,
     merge_checkpoints,
-    normalize_value,
     raw_values,
 )
 
@@ -54,7 +53,9 @@ class Bert4RecProcessor(ProcessorMixin):
             `titles` (`list`, *optional*): their titles, `None` where there is none.
             `item_features` (`list[dict]`): `{"name", "max_values", "values"}`; the value at index i has id i + 1.
             `item_feature_values` (`list[list[list[int]]]`): value ids of each feature of each item.
-            `user_features` (`list[dict]`): `{"name", "values"}`.
+            `user_features` (`list[dict]`): `{"name", "values"}`, and `"max_values"` if a user may have several.
+            The values of a feature are strings or, in increasing order, numbers: then a number has the id of the
+            nearest of them.
         unknown_items (`str`, *optional*, defaults to `"skip"`):
             How to treat an item that is not in the vocabulary: `"skip"` leaves it out, `"unk"` maps it to UNK,
             `"error"` raises an error.
@@ -141,8 +142,8 @@ class Bert4RecProcessor(ProcessorMixin):
         return {item: token for token, item in enumerate(self.vocabulary["item_ids"], start=NUM_SPECIAL_TOKENS)}
 
     @cached_property
-    def _user_value_ids(self) -> list[dict]:
-        return [ids_by_value(feature["values"]) for feature in self.vocabulary.get("user_features", [])]
+    def _user_value_ids(self) -> list[FeatureIds]:
+        return [FeatureIds(feature) for feature in self.vocabulary.get("user_features", [])]
 
     def encode_items(self, item_ids: list, unknown_items: str | None = None) -> list[int]:
         """
@@ -173,16 +174,14 @@ class Bert4RecProcessor(ProcessorMixin):
         return known
 
     def encode_profile(self, profile: dict | None) -> list[int]:
-        """Value ids of a profile (feature names to values); 0 for missing or unknown values."""
+        """Value ids of a profile (feature names to values, or lists of them); 0 for missing or unknown values."""
         if not isinstance(profile, (dict, type(None))):
             raise ValueError(f"a profile is a dict of user features, not {profile!r:.200}.")
         if set(profile or {}) - set(self.user_feature_names):
             names = ", ".join(self.user_feature_names) or "none"
             logger.warning_once(f"The user features of the model are {names}; others are ignored.")
-        return [
-            ids.get(normalize_value((profile or {}).get(name)), 0)
-            for name, ids in zip(self.user_feature_names, self._user_value_ids)
-        ]
+        features = zip(self.user_feature_names, self._user_value_ids)
+        return [value_id for name, ids in features for value_id in ids((profile or {}).get(name))]
 
     def __call__(
         self, histories: list, profiles: list[dict | None] | dict | None = None, return_tensors: str | None = "pt"
@@ -200,7 +199,7 @@ class Bert4RecProcessor(ProcessorMixin):
 
         Returns:
             [`BatchFeature`] with `input_ids` and `attention_mask` `(batch_size, longest history)`, padded on the left,
-            and, for a model with user features, `user_features` `(batch_size, num_user_features)`.
+            and, for a model with user features, `user_features` `(batch_size, sum of their max_values)`.
         """
         histories = _as_list(histories)
         if not _is_list(histories):
@@ -256,6 +255,7 @@ class Bert4RecProcessor(ProcessorMixin):
             ],
             "user_features": [
                 {"name": f["name"], "num_values": len(f["values"]) + 1}
+                | ({"max_values": f["max_values"]} if "max_values" in f else {})
                 for f in self.vocabulary.get("user_features", [])
             ],
             "vocabulary_hash": self.vocabulary_hash,

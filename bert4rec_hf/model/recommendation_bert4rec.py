@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import ModelOutput
 
+from .configuration_bert4rec import feature_sizes
 from .layers_bert4rec import is_item, positions_from_the_newest
 from .ranking_bert4rec import (
     ALL_ITEMS,
@@ -282,14 +283,15 @@ class RecommendationMixin:
                     raise ValueError(f"{name} has {len(ids)} rows, input_ids {len(input_ids)}.")
         if user_features is not None:
             names = [feature["name"] for feature in self.config.user_features]
+            sizes = feature_sizes(self.config.user_features)
             _check_ids("user_features", user_features, (2,))
-            if user_features.shape != (len(input_ids), len(names)):
+            if user_features.shape != (len(input_ids), sum(sizes)):
                 raise ValueError(
                     f"user_features has shape {tuple(user_features.shape)}; {len(input_ids)} users have "
-                    f"{len(names)} user features each ({', '.join(names)})."
+                    f"{sum(sizes)} values of user features each ({', '.join(names)})."
                 )
-            for feature, values in zip(self.config.user_features, user_features.unbind(1)):
-                _check_ids(f"user feature {feature['name']!r}", values, (1,), feature["num_values"])
+            for feature, values in zip(self.config.user_features, user_features.split(sizes, dim=1)):
+                _check_ids(f"user feature {feature['name']!r}", values, (2,), feature["num_values"])
 
     def seen_items(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.LongTensor:
         """`input_ids` with PAD where `attention_mask` is 0."""

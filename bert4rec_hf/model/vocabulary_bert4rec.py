@@ -1,16 +1,18 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """The vocabulary of BERT4Rec, items and feature values: checking, normalising, extending and merging."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 
 
 NUM_SPECIAL_TOKENS = 3  # PAD, MASK, UNK
+MISSING = ("", "nan", "none", "null", "unknown", "<na>")  # what stands for a missing value, in any case
 WHOLE_NUMBER = re.compile(r"^(-?(?:0|[1-9][0-9]*))\.0+$")
 
 
@@ -29,7 +31,7 @@ def normalize_value(value) -> str:
     text = "0" if text == "-0" else text
     if text.lower() in ("true", "false"):
         return text.capitalize()
-    return "" if text.lower() in ("nan", "none", "null", "unknown", "<na>") else text
+    return "" if text.lower() in MISSING else text
 
 
 def ids_by_value(values: list[str]) -> dict[str, int]:
@@ -40,10 +42,55 @@ def ids_by_value(values: list[str]) -> dict[str, int]:
     return ids
 
 
-def _add_values(values: list[str], rows: list) -> tuple[list[str], list[list[int]]]:
-    """`values` with the new values of `rows` appended, and the distinct value ids of each row."""
+def are_numbers(values: list) -> bool:
+    """Whether the values of a feature are numbers, in increasing order: each stands for those nearest to it."""
+    return len(values) > 0 and not isinstance(values[0], str)
+
+
+def nearest(values: list[float], numbers: np.ndarray) -> np.ndarray:
+    """For each number the id, from 1, of the nearest of increasing values; 0 where it is NaN or infinite."""
+    values = np.asarray(values, dtype=np.float64)
+    ids = np.searchsorted(values[1:] / 2 + values[:-1] / 2, numbers, side="right") + 1
+    return np.where(np.isfinite(numbers), ids, 0).astype(np.int32)
+
+
+class FeatureIds:
+    """
+    The value ids of a feature of a vocabulary: a raw value, or several, to `max_values` ids, 0 for what is missing or
+    not known. If the feature's values are numbers, a number has the id of the nearest.
+    """
+
+    def __init__(self, feature: dict):
+        self.values, self.max_values = feature["values"], feature.get("max_values", 1)
+        self.ids = None if are_numbers(self.values) else ids_by_value(self.values)
+
+    def __call__(self, value) -> list[int]:
+        ids = [self.id_of(part) for part in (_several(value) if self.max_values > 1 else [value])]
+        ids = [*dict.fromkeys(filter(None, ids))][: self.max_values]
+        return ids + [0] * (self.max_values - len(ids))
+
+    def id_of(self, value) -> int:
+        """The id of one value."""
+        text = normalize_value(value)
+        if self.ids is not None:
+            return self.ids.get(text, 0)
+        try:
+            return int(nearest(self.values, np.float64(text)))
+        except ValueError:
+            return 0
+
+
+def _several(value) -> Iterable:
+    return value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+
+
+def _add_values(values: list, rows: list) -> tuple[list, list[list[int]]]:
+    """`values` with the new values of `rows` appended, none to numbers, and the distinct value ids of each row."""
+    rows = [_several(row) for row in rows]
+    if are_numbers(values):
+        id_of = FeatureIds({"values": values}).id_of
+        return values, [[*dict.fromkeys(filter(None, map(id_of, row)))] for row in rows]
     ids = ids_by_value(values)
-    rows = [row if isinstance(row, Iterable) and not isinstance(row, str) else [row] for row in rows]
     rows = [dict.fromkeys(filter(None, map(normalize_value, row))) for row in rows]
     new = {}
     for value in chain.from_iterable(rows):
@@ -82,10 +129,18 @@ def check_vocabulary(vocabulary: dict):
         features = vocabulary.get(kind, [])
         check(types(features) <= {dict}, f"{kind} must be a list of objects")
         for feature in features:
-            check(set(feature) == settings, f"{kind} must have {', '.join(sorted(settings))} each")
-            values = feature["values"]
-            check(types([feature["name"]]) | types(values) == {str} or values == [], f"{kind} must hold strings")
-            check(len({*values}) == len(values), f"{feature['name']} has a value twice")
+            has = set(feature) - ({"max_values"} if kind == "user_features" else set())
+            check(has == settings, f"{kind} must have {', '.join(sorted(settings))} each")
+            name, values, size = feature["name"], feature["values"], feature.get("max_values", 1)
+            check(types([name]) == {str}, f"the names of {kind} must be strings")
+            check(type(size) is int and size > 0, f"max_values of {name} is {size!r}")
+            if types(values) <= {int, float}:
+                numbers = [*map(float, values)]
+                is_increasing = all(map(math.isfinite, numbers)) and all(one < two for one, two in pairwise(numbers))
+                check(is_increasing, f"the numbers of {name} must increase")
+            else:
+                check(types(values) == {str}, f"the values of {name} must be strings, or numbers")
+            check(len({*values}) == len(values), f"{name} has a value twice")
         check(len({feature["name"] for feature in features}) == len(features), f"{kind} has a name twice")
     features, tables = vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])
     check(types(tables) <= {list} and len(tables) == len(features), "item_feature_values do not fit item_features")
@@ -102,7 +157,7 @@ def check_vocabulary(vocabulary: dict):
             type(max_values) is int and max(longest, 1) <= max_values,
             f"max_values of {name} is {max_values!r}, an item has {longest}",
         )
-    features = [*features, *vocabulary.get("user_features", [])]
+    features = [f for f in [*features, *vocabulary.get("user_features", [])] if not are_numbers(f["values"])]
     all_strings = [item_ids if types(item_ids) == {str} else [], filter(None, titles or [])]
     all_strings += [[feature["name"], *feature["values"]] for feature in features]
     try:
@@ -185,10 +240,15 @@ def feature_table(vocabulary: dict) -> np.ndarray:
     tables = [np.zeros((vocab_size, feature["max_values"]), dtype=np.int32) for feature in features]
     for table, rows in zip(tables, vocabulary.get("item_feature_values", [])):
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        row = np.repeat(np.arange(len(rows)) + NUM_SPECIAL_TOKENS, lengths)
-        column = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        table[row, column] = np.fromiter((value for values in rows for value in values), np.int32, len(row))
+        row, column = places_in_lists(lengths)
+        table[row + NUM_SPECIAL_TOKENS, column] = np.fromiter(chain.from_iterable(rows), np.int32, len(row))
     return np.concatenate(tables, axis=1) if tables else np.zeros((vocab_size, 0), dtype=np.int32)
+
+
+def places_in_lists(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The list, and the place in it, of each value of some lists."""
+    starts = np.cumsum(lengths) - lengths
+    return np.repeat(np.arange(len(lengths)), lengths), np.arange(lengths.sum()) - np.repeat(starts, lengths)
 
 
 def merge_checkpoints(processors: dict) -> dict:

@@ -22,7 +22,7 @@ from ..evaluation.evaluator import RankingEvaluator
 from ..files import atomic_write
 from ..hub.load import load_config
 from ..model import vocabulary_bert4rec
-from ..model.configuration_bert4rec import Bert4RecConfig
+from ..model.configuration_bert4rec import Bert4RecConfig, feature_sizes
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM, Bert4RecPreTrainedModel
 from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
 from ..model.processing_bert4rec import Bert4RecProcessor
@@ -149,7 +149,7 @@ class ExportedModel(RecommendationMixin):
         inputs = {"input_ids": input_ids.gather(1, order).numpy()}  # padded on the left
         if self.config.user_features:
             if user_features is None:
-                user_features = input_ids.new_zeros(len(input_ids), len(self.config.user_features))
+                user_features = input_ids.new_zeros(len(input_ids), sum(feature_sizes(self.config.user_features)))
             inputs["user_features"] = user_features.long().numpy()
         scores = torch.from_numpy(self.run(inputs)["scores"])
         if scores.shape[1] != self.config.vocab_size:
@@ -237,7 +237,7 @@ def _remove_int8(folder: str):
 
 def _save_graphs(graph: Bert4RecForExport, export_format: str, folder: str, files: dict[str, str]):
     """Traces a graph, and writes it, and its int8 version if `files` has one, to a folder."""
-    num_features = len(graph.config.user_features)
+    num_features = sum(feature_sizes(graph.config.user_features))
     inputs: dict[str, Any] = {"input_ids": torch.full((2, 3), vocabulary_bert4rec.NUM_SPECIAL_TOKENS)}
     sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     shapes = {"input_ids": sizes}

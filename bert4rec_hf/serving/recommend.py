@@ -16,9 +16,9 @@ import numpy as np
 
 
 try:
-    from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, ids_by_value, normalize_value
+    from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, FeatureIds
 except ImportError:  # beside an exported model
-    from vocabulary_bert4rec import NUM_SPECIAL_TOKENS, ids_by_value, normalize_value
+    from vocabulary_bert4rec import NUM_SPECIAL_TOKENS, FeatureIds
 
 
 GRAPHS = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
@@ -106,7 +106,7 @@ class Recommender:
         self.item_ids = vocabulary["item_ids"]
         self.titles = vocabulary.get("titles") or [None] * len(self.item_ids)
         self.token_ids = {item: token for token, item in enumerate(self.item_ids, start=NUM_SPECIAL_TOKENS)}
-        self.user_features = [(f["name"], ids_by_value(f["values"])) for f in vocabulary.get("user_features", [])]
+        self.user_features = [(f["name"], FeatureIds(f)) for f in vocabulary.get("user_features", [])]
         file_name = file_name or next(
             (name for name in GRAPHS.values() if os.path.exists(os.path.join(folder, name))), None
         )
@@ -173,7 +173,7 @@ class Recommender:
         if not self.user_features:
             return {"input_ids": input_ids}
         profiles = [user.get("profile") or {} for user in users]
-        values = [[ids.get(normalize_value(p.get(name)), 0) for name, ids in self.user_features] for p in profiles]
+        values = [[value for name, ids in self.user_features for value in ids(p.get(name))] for p in profiles]
         return {"input_ids": input_ids, "user_features": np.asarray(values, dtype=np.int64)}
 
     def _tokens(self, item_ids: list, unknown_items: str = "skip") -> list[int]:

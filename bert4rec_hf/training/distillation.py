@@ -5,6 +5,7 @@ import torch
 
 from ..errors import DataError
 from ..hub.load import merge_processors
+from ..model.configuration_bert4rec import feature_columns
 from ..model.loss_bert4rec import linear_cross_entropy, select_targets
 from ..model.modeling_bert4rec import Bert4RecForMaskedLM
 from ..model.modeling_bert4rec_ensemble import Bert4RecEnsembleForMaskedLM
@@ -53,8 +54,8 @@ class Teacher:
         if isinstance(model, Bert4RecForMaskedLM):
             model = Bert4RecEnsembleForMaskedLM.from_members([model], processor)
         self.model = model.eval().requires_grad_(False)
-        names = student_processor.user_feature_names
-        self.columns = [names.index(name) for name in processor.user_feature_names]
+        features = student_processor.config_kwargs()["user_features"]
+        self.columns = feature_columns(features, processor.user_feature_names)
         self.weight, self.temperature, self.num_items = weight, temperature, num_items
 
     def soft_loss(

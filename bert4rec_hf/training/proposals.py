@@ -18,7 +18,7 @@ SHARE_OF_CATALOGUE = 0.03
 # Training events from which a wider, and a deeper model is worth its time.
 WIDE, DEEP = 150_000, 500_000
 # Steps of a training, within a range of epochs: more epochs on smaller logs.
-STEPS_CAUSAL, STEPS_MASKED, EPOCHS = 5_700, 16_000, (5, 100)
+STEPS_CAUSAL, STEPS_CAUSAL_SHORT, STEPS_MASKED, EPOCHS = 5_700, 12_000, 16_000, (5, 100)
 # Share of the training events whose item the user had before, up to which nobody repeats; and from which most do.
 REPEATS = (0.001, 0.3)
 
@@ -91,10 +91,14 @@ def propose_settings(interactions: Interactions, split: Split, is_causal: bool |
         kind = "what users had before is predicted from their history, in rows where it is hidden"
         propose(kind, mlm_probability=0.8, last_item_probability=0.2, last_items=50, weight_decay=0.1)
         propose(kind, num_train_epochs=40, learning_rate=2e-3, hidden_dropout_prob=0.3)
-    elif is_causal:
+    elif is_causal and has_long_histories:
         kind = f"each event is a target, half of the histories have {median} or more"
-        propose(kind, mlm_probability=0.3 if has_long_histories else 0.2, learning_rate=2e-3)
+        propose(kind, mlm_probability=0.3, learning_rate=2e-3)
         propose(kind, num_train_epochs=epochs(STEPS_CAUSAL), hidden_dropout_prob=0.3 if is_deep else 0.4)
+    elif is_causal:
+        kind = f"each event is a target, half of the histories have {median} or fewer"
+        propose(kind, mlm_probability=0.2, learning_rate=5e-4, lr_scheduler_type="constant", ema_decay=0.999)
+        propose(kind, num_train_epochs=epochs(STEPS_CAUSAL_SHORT), hidden_dropout_prob=0.5)
     else:
         kind = f"masked events are targets, half of the histories have {median} or more"
         propose(kind, mlm_probability=0.2 if has_long_histories else 0.4, learning_rate=3e-3)

@@ -175,3 +175,68 @@ def test_nothing_to_evaluate_is_an_error():
     interactions, split = make([(1, "a"), (1, "b")])
     with pytest.raises(DataError, match="nobody is left to evaluate: no test rows"):
         encode_evaluation(interactions, fit_processor(interactions, split), split)
+
+
+AGES = {"profile_id": [1, 2, 3, 4, 5], "age": [3, 7, 40, 8.5, None]}
+
+
+def test_a_number_is_read_as_the_nearest_of_the_training_rows():
+    interactions, _ = make(
+        [(1, "a"), (2, "a"), (3, "b")],
+        profiles=AGES,
+        items={"album_id": ["a", "b"], "run_time": ["12.50", ""]},
+        item_features=["run_time"],
+        user_features=["age"],
+        number_features=["run_time", "age"],
+    )
+    processor = fit_processor(interactions, Split("none"))
+    assert processor.vocabulary["user_features"] == [{"name": "age", "values": [3, 7, 40]}]
+    assert processor.vocabulary["item_features"] == [{"name": "run_time", "max_values": 1, "values": [12.5]}]
+    assert processor.item_features()[3:].tolist() == [[1], [0]]
+    assert encode_histories(interactions, processor, range(5))["user_features"] == [[1], [2], [3], [2], [0]]
+    assert processor([[]] * 5, [{"age": age} for age in (-1, "7.0", 1e300, 23.4, "없음")])[
+        "user_features"
+    ].tolist() == [[1], [2], [3], [2], [0]]
+    assert type(processor)(processor.vocabulary).vocabulary_hash == processor.vocabulary_hash
+
+
+def test_many_numbers_are_quantiles_of_equally_many_users():
+    interactions, _ = make(
+        [(user, "a") for user in range(1000)],
+        profiles={"profile_id": range(1000), "income": [n**3 for n in range(1000)]},
+        user_features=["income"],
+        number_features=["income"],
+    )
+    processor = fit_processor(interactions, Split("none"))
+    ids = [row[0] for row in encode_histories(interactions, processor, range(1000))["user_features"]]
+    assert ids == sorted(ids) and len({*ids}) == 32
+    assert max(map(ids.count, {*ids})) < 2.5 * min(map(ids.count, {*ids}))
+
+
+def test_a_feature_of_numbers_holds_no_text_and_is_a_feature():
+    profiles = {"profile_id": [1, 2], "age": ["7", "일곱"]}
+    interactions, _ = make([(1, "a"), (2, "a")], profiles=profiles, user_features=["age"], number_features=["age"])
+    with pytest.raises(DataError, match="age is '일곱', not a number; leave it out of --number_features"):
+        fit_processor(interactions, Split("none"))
+    interactions, _ = make([(1, "a")], profiles=profiles, number_features=["age"])
+    with pytest.raises(DataError, match="number_features age are none of the item_features and user_features"):
+        fit_processor(interactions, Split("none"))
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_profile_may_have_several_values(as_text):
+    likes = [["노래", "동화"], ["동화", "동화"], None, [], ["새것", "노래"]]
+    if as_text:
+        likes = [None if values is None else "|".join(values) for values in likes]
+    interactions, _ = make(
+        [(user, "a") for user in (1, 2, 3, 4)],
+        profiles={"profile_id": [1, 2, 3, 4, 5], "likes": likes},
+        user_features=["likes"],
+        multi_value_separator="|" if as_text else None,
+    )
+    processor = fit_processor(interactions, Split("none"))
+    assert processor.vocabulary["user_features"] == [{"name": "likes", "values": ["노래", "동화"], "max_values": 2}]
+    rows = encode_histories(interactions, processor, range(5))["user_features"]
+    assert rows == [[1, 2], [2, 0], [0, 0], [0, 0], [1, 0]]
+    assert processor([[]], {"likes": ["동화", "없음", "노래"]})["user_features"].tolist() == [[2, 1]]
+    assert processor([[]], {"likes": "동화"})["user_features"].tolist() == [[2, 0]]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transformers import AutoProcessor
 
 from bert4rec_hf import Bert4RecProcessor
-from bert4rec_hf.model.vocabulary_bert4rec import normalize_value
+from bert4rec_hf.model.vocabulary_bert4rec import FeatureIds, nearest, normalize_value
 
 
 def test_histories_are_padded_on_the_left_and_profiles_encoded(processor):
@@ -252,3 +252,20 @@ def test_a_column_of_any_table_is_histories(column):
 def test_one_history_may_be_a_column(history):
     processor = Bert4RecProcessor({"item_ids": [1, 2, 3]})
     assert processor(history)["input_ids"].tolist() == [[3, 4]]
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, unique=True),
+    st.lists(st.floats(-1e3, 1e3) | st.floats(), min_size=1),
+)
+def test_a_number_has_the_id_of_the_nearest(values, numbers):
+    values = sorted(values)
+    ids = nearest(values, np.array(numbers))
+    feature = FeatureIds({"values": values})
+    for number, value_id in zip(numbers, ids.tolist()):
+        assert feature(number) == feature(str(number)) == [value_id]
+        if np.isfinite(number):
+            halves = [abs(value / 2 - number / 2) for value in values]  # a difference may overflow
+            assert halves[value_id - 1] <= min(halves) * (1 + 1e-9)
+        else:
+            assert value_id == 0
