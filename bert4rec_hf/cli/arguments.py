@@ -245,7 +245,7 @@ def _checkpoint_values(parser: CommandParser, flag: str, args: Sequence[str], me
         config = load_config(*folders.values())
         if not isinstance(config, Bert4RecConfig):
             raise DataError(f"{names[0]} is an ensemble; go on from one of its members.")
-        settings = set(Bert4RecConfig.__annotations__) - {"item_features", "user_features"}
+        settings = set(Bert4RecConfig.__annotations__) - {"item_features", "user_features", "vector_features"}
         values |= {name: getattr(config, name) for name in settings}
     return {name: value for name, value in values.items() if f"--{name}" in parser.flags}
 

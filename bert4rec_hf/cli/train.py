@@ -46,8 +46,11 @@ from .arguments import arguments_of, parse_arguments
 
 
 # Settings that come from the vocabulary are not flags.
-VOCABULARY_SETTINGS = ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "item_features", "user_features")
-ModelArguments = arguments_of(Bert4RecConfig, "Model", leave_out=(*VOCABULARY_SETTINGS, "vocabulary_hash"))
+VOCABULARY_SETTINGS = (
+    *("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "vocabulary_hash"),
+    *("item_features", "user_features", "vector_features"),
+)
+ModelArguments = arguments_of(Bert4RecConfig, "Model", leave_out=VOCABULARY_SETTINGS)
 MaskingArguments = arguments_of(
     DataCollatorForItemMasking, "Masking", leave_out=("processor", "max_length", "mlm", "seed", "epoch")
 )
@@ -188,6 +191,7 @@ def train(
     if model is None:
         model = Bert4RecForMaskedLM(config)
         model.set_item_features(processor.item_features())
+        model.set_vector_features(processor.vector_features())
     for name in asdict(model_args):
         before, now = getattr(model.config, name), getattr(config, name)
         if before != now:

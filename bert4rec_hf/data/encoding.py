@@ -65,9 +65,12 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
         if feature["max_values"] == 1:
             del feature["max_values"]
         vocabulary["user_features"].append(feature)
-    return Bert4RecProcessor(
+    processor = Bert4RecProcessor(
         vocabulary, unknown_items=unknown_items, data=interactions.arguments.rules(), split=log.split.settings()
     )
+    if interactions.vector_features:
+        processor.set_vectors({name: vectors[items] for name, vectors in interactions.vector_features.items()})
+    return processor
 
 
 def _fit_feature(

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from numpy.typing import ArrayLike
 from torch import nn
 
 from ..data.columns import ids_as
@@ -27,6 +28,7 @@ def add_items(
     titles: list | None = None,
     item_features: dict[str, list] | None = None,
     user_features: dict[str, list] | None = None,
+    vector_features: dict[str, ArrayLike] | None = None,
 ) -> list:
     """
     Adds items and feature values to a processor and its model. Existing entries keep their ids, rows and order. The
@@ -39,7 +41,7 @@ def add_items(
             Extended in place, with its config. Create optimizers afterwards: the parameters are new.
         processor ([`Bert4RecProcessor`]):
             Extended in place.
-        item_ids, titles, item_features, user_features:
+        item_ids, titles, item_features, user_features, vector_features:
             As for [`Bert4RecProcessor.add_items`].
 
     Returns:
@@ -59,13 +61,14 @@ def add_items(
         raise ValueError("an ensemble cannot grow; add the items to each of its members and make it anew.")
     processor.check_config(model.config)
     grown = copy.copy(processor)
-    added = grown.add_items(item_ids, titles, item_features, user_features)
+    added = grown.add_items(item_ids, titles, item_features, user_features, vector_features)
     sizes = grown.config_kwargs()
     try:
         type(model.config)(**sizes)
     except StrictDataclassError as error:
         raise ValueError(one_line(error)) from None
     processor.set_vocabulary(grown.vocabulary)
+    processor.vectors = grown.vectors
     num_before = model.config.vocab_size
 
     model.resize_token_embeddings(sizes["vocab_size"], mean_resizing=False)
@@ -74,6 +77,8 @@ def add_items(
         embeddings.max_values = [feature["max_values"] for feature in sizes["item_features"]]
         table = torch.from_numpy(processor.item_features())
         embeddings.item_features = table.to(embeddings.item_features.device)
+    if embeddings.vector_sizes and added:
+        embeddings.vectors[num_before:] = torch.from_numpy(grown.vectors[-len(added) :])
     for bag, feature in zip(embeddings.feature_embeddings, sizes["item_features"]):
         _grow(bag, feature["num_values"], bag.weight[1:].mean(0).nan_to_num())
     for embedding, feature in zip(model.base_model.embeddings.user_embeddings, sizes["user_features"]):
@@ -102,10 +107,10 @@ def load_and_grow(
         `DataError`: if the checkpoint cannot be loaded, or its features or the type of its ids differ from `fitted`.
     """
     model, processor = load_checkpoint(model_dir, revision)
-    for kind in ("item_features", "user_features"):
+    for kind in ("item_features", "user_features", "vector_features"):
         before, now = (
             ", ".join(
-                f"{feature['name']} (numbers)" if are_numbers(feature["values"]) else feature["name"]
+                f"{feature['name']} (numbers)" if are_numbers(feature.get("values", [])) else feature["name"]
                 for feature in owner.vocabulary.get(kind, [])
             )
             or "none"

@@ -72,7 +72,7 @@ OTHER_SETTINGS = {
     *("is_decoder", "add_cross_attention", "tie_encoder_decoder", "pruned_heads", "per_layer_config"),
     *("bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id", "trust_remote_code", "code_revision"),
 }
-MAX_FEATURE_VALUES = {"num_values": 2**31 - 1, "max_values": 2**12}
+MAX_FEATURE_VALUES = {"num_values": 2**31 - 1, "max_values": 2**12, "size": 2**16}
 MAX_PARTS = 2**10  # features of a kind, members of an ensemble, classes of another head
 
 
@@ -115,6 +115,7 @@ class _CheckpointConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         self.item_features = self.item_features or []
         self.user_features = self.user_features or []
+        self.vector_features = self.vector_features or []
         if unknown := sorted(name for name in set(kwargs) - self._known_settings() if name[:1] != "_"):
             raise ValueError(self._no_such_setting(unknown[0]))
         if not __name__.startswith("transformers_modules."):  # the package's classes are used, whatever the file names
@@ -149,10 +150,11 @@ class _CheckpointConfig(PreTrainedConfig):
         for kind, features, sizes in (
             ("item", self.item_features or [], ("num_values", "max_values")),
             ("user", self.user_features or [], ("num_values",)),
+            ("vector", self.vector_features or [], ("size",)),
         ):
             _check_count(f"{kind}_features", len(features))
             for feature in features:
-                if {*feature} | {"max_values"} != {"name", "num_values", "max_values"} or not {*sizes} <= {*feature}:
+                if {*feature} - ({"max_values"} if kind == "user" else set()) != {"name", *sizes}:
                     raise ValueError(f"{kind} feature {feature} must have name, {', '.join(sizes)}.")
                 for size in {*feature} - {"name"}:
                     if not isinstance(feature[size], int) or not 1 <= feature[size] <= MAX_FEATURE_VALUES[size]:
@@ -267,6 +269,10 @@ class Bert4RecConfig(_CheckpointConfig):
         user_features (`list[dict]`, *optional*):
             One `{"name", "num_values"}` for each column of the model's `user_features` input. Value 0 is "missing". A
             feature with `"max_values"` has so many columns: a user may have several of its values.
+        vector_features (`list[dict]`, *optional*):
+            One `{"name", "size"}` for each vector of an item, such as one of its text, in the order of the columns of
+            `Bert4RecModel.set_vector_features`. A projection adds each to the item's embedding, where an item feature
+            is added; an item may lack it.
         vocabulary_hash (`str`, *optional*):
             [`Bert4RecProcessor.vocabulary_hash`] of the model's processor.
 
@@ -312,6 +318,7 @@ class Bert4RecConfig(_CheckpointConfig):
     unk_token_id: int = 2
     item_features: list[dict] | None = None
     user_features: list[dict] | None = None
+    vector_features: list[dict] | None = None
     vocabulary_hash: str | None = None
 
     def __post_init__(self, **kwargs):
@@ -381,7 +388,8 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
             https://doi.org/10.1145/1571941.1572114).
         weights (`list[float]`, *optional*):
             A weight above 0 for each member; equal if not given. Only their ratios count.
-        vocab_size, pad_token_id, mask_token_id, unk_token_id, item_features, user_features, vocabulary_hash:
+        vocab_size, pad_token_id, mask_token_id, unk_token_id, item_features, user_features, vector_features,
+        vocabulary_hash:
             As for [`Bert4RecConfig`]. `user_features` are those of all members; each uses its own, matched by name.
 
     Raises `StrictDataclassError` for values that do not fit together, and `ValueError` for unknown settings.
@@ -399,6 +407,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
     unk_token_id: int = 2
     item_features: list[dict] | None = None
     user_features: list[dict] | None = None
+    vector_features: list[dict] | None = None
     vocabulary_hash: str | None = None
 
     def __post_init__(self, **kwargs):

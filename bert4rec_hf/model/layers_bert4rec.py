@@ -38,14 +38,15 @@ class Bert4RecDropout(nn.Dropout):
 class Bert4RecItemEmbeddings(nn.Embedding):
     """
     Embeddings of the items: an id embedding plus, for each item feature, the mean of the embeddings of the values that
-    the item has. PAD, MASK and UNK have no values, so a masked item hides its features too.
+    the item has, and the projection of each of its vectors. PAD, MASK and UNK have neither, so a masked item hides its
+    features too.
 
     In evaluation mode the complete embeddings of all items are computed once and cached. The cache is cleared by:
 
     - [`~nn.Module.train`] and [`~nn.Module.eval`];
     - weights or features that change or are replaced: by an optimizer, by loading, by
-      [`~Bert4RecPreTrainedModel.set_item_features`], by resizing. In-place changes are detected by the tensor's
-      version; changes through `.data` are not, so call `eval()` after them.
+      [`~Bert4RecPreTrainedModel.set_item_features`] and `set_vector_features`, by resizing. In-place changes are
+      detected by the tensor's version; changes through `.data` are not, so call `eval()` after them.
 
     Adapters that PEFT merges into the encoder do not touch the items; adapters on the items themselves are refused by
     [`Bert4RecForMaskedLM`].
@@ -62,6 +63,14 @@ class Bert4RecItemEmbeddings(nn.Embedding):
             self.register_buffer(
                 "item_features", torch.zeros(config.vocab_size, sum(self.max_values), dtype=torch.int32)
             )
+        self.vector_sizes = [feature["size"] for feature in config.vector_features]
+        self.vector_projections = nn.ModuleList(
+            nn.Linear(size, config.hidden_size, bias=False) for size in self.vector_sizes
+        )
+        if self.vector_sizes:
+            self.register_buffer(
+                "vectors", torch.zeros(config.vocab_size, sum(self.vector_sizes), dtype=torch.float16)
+            )
         self._kept = None  # cache: source tensors, their versions, and the table
 
     def __getstate__(self) -> dict:
@@ -71,10 +80,33 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         self._kept = None
         return super().train(mode)
 
+    @property
+    def has_features(self) -> bool:
+        """Whether an item has more than its id embedding."""
+        return bool(self.max_values or self.vector_sizes)
+
     def pool_features(self, item_features: torch.Tensor) -> torch.Tensor:
         """Value ids `(num_items, sum of max_values)` to the sum over features of their means `(num_items, hidden)`."""
         columns = item_features.split(self.max_values, dim=1)
         return sum(bag(ids) for bag, ids in zip(self.feature_embeddings, columns))
+
+    def project_vectors(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Vectors `(num_items, sum of sizes)` to the sum of their projections `(num_items, hidden)`."""
+        parts = vectors.to(self.weight.dtype).split(self.vector_sizes, dim=1)
+        return sum(projection(part) for projection, part in zip(self.vector_projections, parts))
+
+    def add_features(self, embeddings: torch.Tensor, item_ids: torch.LongTensor | None = None) -> torch.Tensor:
+        """`embeddings` `(num_items, hidden_size)` of items, all if not named, plus what their features add."""
+        if self.max_values:
+            table = self.item_features if item_ids is None else self.item_features[item_ids]
+            embeddings = embeddings + self.pool_features(table)
+        if not self.vector_sizes:
+            return embeddings
+        if item_ids is not None or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return embeddings + self.project_vectors(self.vectors if item_ids is None else self.vectors[item_ids])
+        # In pieces: the whole table in single precision may not fit
+        pieces = zip(embeddings.split(2**16), self.vectors.split(2**16))
+        return torch.cat([rows + self.project_vectors(vectors) for rows, vectors in pieces])
 
     def kept(self, weight: torch.Tensor) -> torch.Tensor | None:
         """The complete table of `weight`, if it is cached and its source tensors are unchanged."""
@@ -90,13 +122,17 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         return table if is_unchanged else None
 
     def _sources(self, weight: torch.Tensor) -> list[torch.Tensor]:
-        return [weight, self.item_features, *(bag.weight for bag in self.feature_embeddings)]
+        return [
+            weight,
+            *self.buffers(),
+            *(part.weight for part in (*self.feature_embeddings, *self.vector_projections)),
+        ]
 
     def all_items(self, weight: torch.Tensor) -> torch.Tensor:
         """`weight` `(vocab_size, hidden_size)` plus the pooled features of each item."""
         if (table := self.kept(weight)) is not None:
             return table
-        table = weight + self.pool_features(self.item_features)
+        table = self.add_features(weight)
         if not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
             sources = self._sources(weight)
             self._kept = [source.detach() for source in sources], [*map(_version, sources)], table
@@ -114,16 +150,16 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         """
         weight = self.weight if weight is None else weight
         if input_ids is None:
-            return self.all_items(weight) if self.max_values else weight
-        if self.max_values:
+            return self.all_items(weight) if self.has_features else weight
+        if self.has_features:
             # With more tokens than items, pooling each item once takes a third of the time.
             pool_once = not torch.compiler.is_compiling() and input_ids.numel() >= self.num_embeddings
             if pool_once or self.kept(weight) is not None:
                 return nn.functional.embedding(input_ids, self.all_items(weight), self.padding_idx)
         embeddings = nn.functional.embedding(input_ids, weight, self.padding_idx)
-        if not self.max_values:
+        if not self.has_features:
             return embeddings
-        return embeddings + self.pool_features(self.item_features[input_ids.flatten()]).view(embeddings.shape)
+        return self.add_features(embeddings.flatten(0, -2), input_ids.flatten()).view(embeddings.shape)
 
 
 def _version(tensor: torch.Tensor) -> int:

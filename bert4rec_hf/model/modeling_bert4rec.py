@@ -74,8 +74,11 @@ class Bert4RecPreTrainedModel(WeightsMixin, PreTrainedModel):
             init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
             if not getattr(module.weight, "_is_hf_initialized", False):
                 init.zeros_(module.weight[module.padding_idx])
-        elif isinstance(module, Bert4RecItemEmbeddings) and module.max_values:
-            init.zeros_(module.item_features)
+        elif isinstance(module, Bert4RecItemEmbeddings):
+            for buffer in module.buffers():
+                init.zeros_(buffer)
+            for projection in module.vector_projections:  # of vectors of length 1: as large as an id embedding
+                init.normal_(projection.weight, mean=0.0, std=self.config.initializer_range)
         if hasattr(module, "item_counts"):
             init.ones_(module.item_counts)
 
@@ -103,10 +106,32 @@ class Bert4RecPreTrainedModel(WeightsMixin, PreTrainedModel):
                 raise ValueError(f"item feature {feature['name']!r} has values outside [0, {feature['num_values']}).")
         embeddings.item_features.copy_(item_features)
 
+    def set_vector_features(self, vector_features: torch.Tensor | np.ndarray) -> None:
+        """
+        Sets the vectors of all items.
+
+        Args:
+            vector_features (floating-point `torch.Tensor` or `np.ndarray` of shape `(vocab_size, sum of sizes)`):
+                The vectors in the order of `config.vector_features`, each of mean 0 and length 1, or all 0 where an
+                item has none; what [`Bert4RecProcessor.vector_features`] returns. They are kept in half precision.
+
+        Raises:
+            `ValueError`: if the shape does not fit the config, or a number is not finite.
+        """
+        embeddings = self.get_input_embeddings()
+        vector_features = torch.as_tensor(vector_features)
+        expected = (embeddings.num_embeddings, sum(embeddings.vector_sizes))
+        if tuple(vector_features.shape) != expected:
+            raise ValueError(f"vector_features has shape {tuple(vector_features.shape)}, the model needs {expected}.")
+        if not vector_features.sum(dtype=torch.float32).isfinite():
+            raise ValueError("vector_features holds NaN or infinity.")
+        if embeddings.vector_sizes:
+            embeddings.vectors.copy_(vector_features)
+
     def _resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of=None, mean_resizing=True):
         embeddings = super()._resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
-        if embeddings.max_values:
-            embeddings.item_features = _resize_rows(embeddings.item_features, embeddings.num_embeddings, 0)
+        for name, table in [*embeddings.named_buffers()]:
+            setattr(embeddings, name, _resize_rows(table, embeddings.num_embeddings, 0))
         if hasattr(self, "item_counts"):
             self.item_counts = _resize_rows(self.item_counts, embeddings.num_embeddings, 1)
         return embeddings

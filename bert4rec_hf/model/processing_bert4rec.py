@@ -20,8 +20,10 @@ from .vocabulary_bert4rec import (
     check_vocabulary,
     feature_table,
     grow_vocabulary,
+    hash_of,
     merge_checkpoints,
     raw_values,
+    unit_vectors,
 )
 
 
@@ -54,6 +56,7 @@ class Bert4RecProcessor(ProcessorMixin):
             `item_features` (`list[dict]`): `{"name", "max_values", "values"}`; the value at index i has id i + 1.
             `item_feature_values` (`list[list[list[int]]]`): value ids of each feature of each item.
             `user_features` (`list[dict]`): `{"name", "values"}`, and `"max_values"` if a user may have several.
+            `vector_features` (`list[dict]`): `{"name", "size", "hash"}`; the vectors themselves are in the model.
             The values of a feature are strings or, in increasing order, numbers: then a number has the id of the
             nearest of them.
         unknown_items (`str`, *optional*, defaults to `"skip"`):
@@ -88,6 +91,7 @@ class Bert4RecProcessor(ProcessorMixin):
         for name, value in (("data", data), ("split", split)):
             if not isinstance(value, (dict, type(None))):
                 raise ValueError(f"{name} is {value!r}; it must hold names and values.")
+        self.vectors = None
         self.set_vocabulary({"item_ids": []} if vocabulary is None else vocabulary)
         self.unknown_items = unknown_items
         self.data = data
@@ -258,6 +262,9 @@ class Bert4RecProcessor(ProcessorMixin):
                 | ({"max_values": f["max_values"]} if "max_values" in f else {})
                 for f in self.vocabulary.get("user_features", [])
             ],
+            "vector_features": [
+                {"name": f["name"], "size": f["size"]} for f in self.vocabulary.get("vector_features", [])
+            ],
             "vocabulary_hash": self.vocabulary_hash,
         }
 
@@ -282,7 +289,13 @@ class Bert4RecProcessor(ProcessorMixin):
 
     def catalogue(self) -> dict:
         """The vocabulary in raw values: the arguments of [`~Bert4RecProcessor.add_items`] of another processor."""
-        return raw_values(self.vocabulary)
+        values = raw_values(self.vocabulary)
+        if self.vectors is not None:
+            features = self.vocabulary["vector_features"]
+            ends = np.cumsum([feature["size"] for feature in features])
+            parts = np.split(self.vectors, ends[:-1], axis=1)
+            values["vector_features"] = {feature["name"]: part for feature, part in zip(features, parts)}
+        return values
 
     def add_items(
         self,
@@ -290,6 +303,7 @@ class Bert4RecProcessor(ProcessorMixin):
         titles: list | None = None,
         item_features: dict[str, list] | None = None,
         user_features: dict[str, list] | None = None,
+        vector_features: dict[str, ArrayLike] | None = None,
     ) -> list:
         """
         Appends items and feature values to the vocabulary. The model must be extended too: see
@@ -305,6 +319,8 @@ class Bert4RecProcessor(ProcessorMixin):
                 no value.
             user_features (`dict[str, list]`, *optional*):
                 Feature names of the vocabulary to values to add; known values are unchanged.
+            vector_features (`dict[str, ArrayLike]`, *optional*):
+                Names of the vocabulary's vectors to a vector for each item, or `None` where it has none.
 
         Returns:
             `list`: the new ids.
@@ -313,9 +329,46 @@ class Bert4RecProcessor(ProcessorMixin):
             `ValueError`: for ids of another type, for features that the vocabulary does not have, or for columns that
             are not as long as `item_ids`. The vocabulary is then unchanged.
         """
-        vocabulary, added = grow_vocabulary(self.vocabulary, item_ids, titles, item_features, user_features)
+        vocabulary, added, vectors = grow_vocabulary(
+            self.vocabulary, item_ids, titles, item_features, user_features, vector_features
+        )
         self.set_vocabulary(vocabulary)
+        if vectors.shape[1]:
+            before = np.zeros((0, vectors.shape[1]), np.float16) if self.vectors is None else self.vectors
+            self.vectors = np.concatenate([before, vectors])
         return added
+
+    def set_vectors(self, vectors: dict[str, ArrayLike]) -> None:
+        """
+        Gives each item vectors, by name: `(num_items, size)`, in the order of the vocabulary, all 0 where an item has
+        none. They are kept with mean 0 and length 1 until the model has them.
+
+        Raises:
+            `ValueError`: for what is no finite number, or not as long as the vocabulary.
+        """
+        num_items, features, parts = self.vocab_size - NUM_SPECIAL_TOKENS, [], []
+        for name, rows in vectors.items():
+            if len(rows) != num_items:
+                raise ValueError(f"there are {num_items} items and {len(rows)} {name}.")
+            parts.append(unit_vectors(rows, name, np.shape(rows)[1]))
+            features.append({"name": name, "size": parts[-1].shape[1], "hash": hash_of(parts[-1])})
+        self.set_vocabulary({**self.vocabulary, "vector_features": features})
+        self.vectors = np.concatenate(parts, axis=1) if parts else None
+
+    def vector_features(self) -> np.ndarray:
+        """
+        Vectors for [`Bert4RecModel.set_vector_features`]: float16 `(vocab_size, sum of sizes)`, 0 where there is none.
+
+        Raises:
+            `ValueError`: if the processor comes from a checkpoint: its vectors are in the model.
+        """
+        size = sum(feature["size"] for feature in self.vocabulary.get("vector_features", []))
+        vectors = np.zeros((self.vocab_size, size), dtype=np.float16)
+        if size and (self.vectors is None or len(self.vectors) != self.vocab_size - NUM_SPECIAL_TOKENS):
+            raise ValueError("the vectors of a checkpoint are in its model, not in its processor.")
+        if size:
+            vectors[NUM_SPECIAL_TOKENS:] = self.vectors
+        return vectors
 
     def item_features(self) -> np.ndarray:
         """Value ids for [`Bert4RecModel.set_item_features`]: int32 `(vocab_size, sum of max_values)`, 0 is padding."""

@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """The vocabulary of BERT4Rec, items and feature values: checking, normalising, extending and merging."""
 
+import hashlib
 import math
 import re
 import unicodedata
@@ -9,6 +10,7 @@ from decimal import Decimal
 from itertools import chain, pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 NUM_SPECIAL_TOKENS = 3  # PAD, MASK, UNK
@@ -109,7 +111,7 @@ def check_vocabulary(vocabulary: dict):
     def types(values: list) -> set[type]:
         return {*map(type, values)} if isinstance(values, list) else {object}
 
-    optional = ("titles", "item_features", "item_feature_values", "user_features")
+    optional = ("titles", "item_features", "item_feature_values", "user_features", "vector_features")
     check(
         isinstance(vocabulary, dict) and {"item_ids"} <= set(vocabulary) <= {"item_ids", *optional},
         f"it must be item_ids and perhaps {', '.join(optional)}",
@@ -142,6 +144,15 @@ def check_vocabulary(vocabulary: dict):
                 check(types(values) == {str}, f"the values of {name} must be strings, or numbers")
             check(len({*values}) == len(values), f"{name} has a value twice")
         check(len({feature["name"] for feature in features}) == len(features), f"{kind} has a name twice")
+    vectors = vocabulary.get("vector_features", [])
+    check(
+        types(vectors) <= {dict} and all({*vector} == {"name", "size", "hash"} for vector in vectors),
+        "vector_features must have name, size and hash each",
+    )
+    check(
+        len({vector["name"] for vector in vectors}) == len(vectors) and types([v["size"] for v in vectors]) <= {int},
+        "vector_features has a name twice, or a size that is no integer",
+    )
     features, tables = vocabulary.get("item_features", []), vocabulary.get("item_feature_values", [])
     check(types(tables) <= {list} and len(tables) == len(features), "item_feature_values do not fit item_features")
     for feature, rows in zip(features, tables):
@@ -186,17 +197,19 @@ def grow_vocabulary(
     titles: list | None = None,
     item_features: dict[str, list] | None = None,
     user_features: dict[str, list] | None = None,
-) -> tuple[dict, list]:
+    vector_features: dict[str, ArrayLike] | None = None,
+) -> tuple[dict, list, np.ndarray]:
     """
     A vocabulary with more items and feature values; the arguments and errors are those of
     [`Bert4RecProcessor.add_items`].
 
     Returns:
-        `tuple[dict, list]`: the new vocabulary, and the new ids; the old vocabulary is unchanged.
+        `tuple[dict, list, np.ndarray]`: the new vocabulary, the new ids, and their vectors `(num_new, sum of sizes)`;
+        the old vocabulary is unchanged.
     """
     known = set(vocabulary["item_ids"])
     item_ids = [item.item() if isinstance(item, np.generic) else item for item in item_ids]
-    columns = {"titles": titles, **(item_features or {})}
+    columns = {"titles": titles, **(item_features or {}), **(vector_features or {})}
     for name, column in columns.items():
         if column is not None and len(column) != len(item_ids):
             raise ValueError(f"there are {len(item_ids)} items and {len(column)} {name}.")
@@ -215,7 +228,8 @@ def grow_vocabulary(
         new["titles"] = list(vocabulary.get("titles") or [None] * len(vocabulary["item_ids"]))
         titles = [None] * len(item_ids) if titles is None else list(titles)
         new["titles"] += [str(titles[row]) if isinstance(titles[row], (str, int)) else None for row in rows]
-    for kind, given in (("item_features", item_features or {}), ("user_features", user_features or {})):
+    kinds = ("item_features", "user_features", "vector_features")
+    for kind, given in zip(kinds, (item_features or {}, user_features or {}, vector_features or {})):
         names = [feature["name"] for feature in vocabulary.get(kind, [])]
         if unknown := sorted(set(given) - set(names)):
             raise ValueError(f"{', '.join(unknown)}: none of the vocabulary's {kind} ({', '.join(names)}).")
@@ -230,7 +244,45 @@ def grow_vocabulary(
         {**feature, "values": _add_values(feature["values"], [(user_features or {}).get(feature["name"], [])])[0]}
         for feature in vocabulary.get("user_features", [])
     ]
-    return {**vocabulary, **new}, list(first_row)
+    vectors = [np.zeros((len(rows), 0), dtype=np.float16)]
+    for feature in vocabulary.get("vector_features", []):
+        name, size = feature["name"], feature["size"]
+        part = np.zeros((len(rows), size), dtype=np.float16)
+        if name in (vector_features or {}):
+            part = unit_vectors([vector_features[name][row] for row in rows], name, size)
+        new.setdefault("vector_features", []).append({**feature, "hash": hash_of(part, feature["hash"])})
+        vectors.append(part)
+    return {**vocabulary, **new}, list(first_row), np.concatenate(vectors, axis=1)
+
+
+def unit_vectors(rows: ArrayLike | list, name: str, size: int) -> np.ndarray:
+    """
+    Vectors of mean 0 and length 1, in half precision `(num_items, size)`: a layer norm, up to a factor; 0 for `None`.
+
+    Raises:
+        `ValueError`: for vectors of another size, and for what is no finite number.
+    """
+    rows = [np.zeros(size) if row is None else row for row in rows] if isinstance(rows, list) else rows
+    if len(rows) > 2**16:  # in pieces: single precision of all may not fit
+        pieces = [unit_vectors(rows[start : start + 2**16], name, size) for start in range(0, len(rows), 2**16)]
+        return np.concatenate(pieces)
+    try:
+        vectors = np.asarray(rows, dtype=np.float32).reshape(len(rows), -1)
+    except (ValueError, TypeError):
+        raise ValueError(f"{name} must have a list of {size} numbers for each item.") from None
+    if len(vectors) and vectors.shape[1] != size:
+        raise ValueError(f"{name} has {vectors.shape[1]} numbers for an item; the model takes {size}.")
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{name} holds NaN or infinity.")
+    vectors = vectors / np.maximum(np.abs(vectors).max(1, keepdims=True, initial=0), 1e-30)  # squares may overflow
+    vectors = vectors - vectors.mean(1, keepdims=True)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(norms, 1e-6)).astype(np.float16).reshape(len(rows), size)
+
+
+def hash_of(vectors: np.ndarray, before: str = "") -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of vectors, after those with the hash `before`."""
+    return hashlib.sha256(before.encode() + np.ascontiguousarray(vectors).tobytes()).hexdigest()[:16]
 
 
 def feature_table(vocabulary: dict) -> np.ndarray:
@@ -255,7 +307,8 @@ def merge_checkpoints(processors: dict) -> dict:
     """The arguments of the merged processor, see [`Bert4RecProcessor.merge`]."""
     (first_name, first), *others = processors.items()
     vocabulary, data = {**first.vocabulary}, {**(first.data or {})}
-    features = {kind: _features_of(first.vocabulary, kind) for kind in ("item_features", "user_features")}
+    kinds = ("item_features", "user_features", "vector_features")
+    features = {kind: _features_of(first.vocabulary, kind) for kind in kinds}
     for name, other in others:
         if other.vocabulary["item_ids"] != vocabulary["item_ids"]:
             raise ValueError(f"{name} has other items than {first_name}; the members of an ensemble share them.")

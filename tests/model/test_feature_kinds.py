@@ -1,0 +1,216 @@
+# Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
+"""Features of every kind at once: values, numbers, several values of a user, vectors."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers import KINDS, WITHOUT_THE_PACKAGE, make_collator, make_processor
+from helpers import make_model as make_small_model
+from torch.testing import assert_close
+
+from bert4rec_hf import (
+    Bert4RecEnsembleForMaskedLM,
+    Bert4RecForMaskedLM,
+    Bert4RecProcessor,
+    add_items,
+)
+
+
+def every_kind() -> Bert4RecProcessor:
+    vocabulary = make_processor().vocabulary
+    item_features = [*vocabulary["item_features"], {"name": "minutes", "max_values": 1, "values": [5, 12.5, 40]}]
+    user_features = [{"name": "age", "values": [3, 7]}, {"name": "likes", "values": ["동화", "노래"], "max_values": 3}]
+    minutes = [[1 + n % 3] if n % 5 else [] for n in range(50)]
+    processor = Bert4RecProcessor(
+        vocabulary
+        | {
+            "item_features": item_features,
+            "item_feature_values": [*vocabulary["item_feature_values"], minutes],
+            "user_features": [vocabulary["user_features"][0], *user_features],
+        }
+    )
+    draws = np.random.default_rng(0).normal(size=(50, 11))
+    processor.set_vectors({"picture": draws[:, :8] * (np.arange(50) % 4 > 0)[:, None], "text": draws[:, 8:]})
+    return processor
+
+
+def make_model(processor, **kwargs):
+    model = make_small_model(processor, initializer_range=0.3, **kwargs).eval()
+    model.set_vector_features(processor.vector_features())
+    torch.nn.init.normal_(model.decoder.bias)
+    return model
+
+
+@pytest.fixture
+def processor():
+    return every_kind()
+
+
+@pytest.fixture
+def inputs(processor):
+    histories = [[f"i{n}" for n in range(8)], ["i40", "i2", "i9", "i11", "i1"], []]
+    profiles = [{"sex": "F", "age": 100, "likes": ["노래", "동화"]}, {"age": 4, "likes": "동화"}, None]
+    inputs = processor(histories, profiles)
+    assert inputs["user_features"].tolist() == [[1, 2, 2, 1, 0], [0, 1, 1, 0, 0], [0] * 5]
+    return dict(inputs)
+
+
+ALL = pytest.mark.parametrize("kind", KINDS)
+
+
+def test_an_item_is_its_embedding_and_what_its_features_add(processor):
+    model = make_model(processor)
+    embeddings = model.get_input_embeddings()
+    row = embeddings.weight[3 + 7].detach().clone()
+    for bag, ids in zip(embeddings.feature_embeddings, ([2], [4, 1][:1], [2])):
+        row += bag.weight[ids].mean(0).detach()
+    vectors = torch.from_numpy(processor.vector_features())[3 + 7].float()
+    for projection, vector in zip(embeddings.vector_projections, vectors.split([8, 3])):
+        row += projection.weight.detach() @ vector
+        assert abs(vector.norm() - 1) < 1e-2
+    assert_close(embeddings(torch.tensor([[10]]))[0, 0].detach(), row, atol=1e-5, rtol=0)
+    assert_close(model.output_layer()[0][10].detach(), row, atol=1e-5, rtol=0)
+    with torch.no_grad():
+        assert_close(embeddings()[10], row, atol=1e-5, rtol=0)
+    assert_close(embeddings(torch.tensor([0, 1, 2])), embeddings.weight[:3])
+
+
+@ALL
+def test_padding_and_company_change_nothing(processor, inputs, kind):
+    model = make_model(processor, **KINDS[kind])
+    together = model.score(**inputs)
+    wider = {name: torch.nn.functional.pad(inputs[name], (3, 0)) for name in ("input_ids", "attention_mask")}
+    assert_close(model.score(**(inputs | wider)), together, atol=1e-5, rtol=0)
+    shift = inputs["attention_mask"].sum(1)[:, None]  # padded on the right instead
+    columns = (torch.arange(8) - shift) % 8
+    right = {name: inputs[name].gather(1, columns) for name in ("input_ids", "attention_mask")}
+    assert right["attention_mask"][1].tolist() == [1] * 5 + [0] * 3
+    assert_close(model.score(**(inputs | right)), together, atol=1e-5, rtol=0)
+    for row in range(3):
+        alone = {name: values[row : row + 1] for name, values in inputs.items()}
+        assert_close(model.score(**alone)[0], together[row], atol=1e-5, rtol=0)
+
+
+@ALL
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_a_saved_model_is_the_loaded_one_and_its_vectors_stay_halves(processor, inputs, kind, dtype, tmp_path):
+    model = make_model(processor, **KINDS[kind])
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    loaded = Bert4RecForMaskedLM.from_pretrained(tmp_path, **({} if dtype is None else {"dtype": dtype}))
+    vectors = loaded.get_input_embeddings().vectors
+    assert vectors.dtype == torch.float16 and torch.equal(vectors, model.get_input_embeddings().vectors)
+    tolerance = 1e-6 if dtype is None else 0.3
+    assert_close(loaded.score(**inputs), model.score(**inputs), atol=tolerance, rtol=0)
+    read = Bert4RecProcessor.from_pretrained(tmp_path)
+    read.check_config(loaded.config)
+    with pytest.raises(ValueError, match="the vectors of a checkpoint are in its model"):
+        read.vector_features()
+
+
+def test_without_the_package_the_scores_are_the_same(processor, inputs, tmp_path):
+    model = make_model(processor)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    script = WITHOUT_THE_PACKAGE + (
+        "import json, torch\n"
+        "from transformers import AutoModelForMaskedLM, AutoProcessor\n"
+        f"folder = {str(tmp_path)!r}\n"
+        "model = AutoModelForMaskedLM.from_pretrained(folder, trust_remote_code=True).eval()\n"
+        "processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)\n"
+        "inputs = processor([['i40', 'i2']], [{'age': 4, 'likes': '동화'}])\n"
+        "print(json.dumps(model.score(**inputs)[0, 3:].tolist()))\n"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    scores = model.score(**processor([["i40", "i2"]], [{"age": 4, "likes": "동화"}]))[0, 3:]
+    assert_close(torch.tensor(json.loads(out.stdout.splitlines()[-1])), scores, atol=1e-5, rtol=0)
+
+
+@ALL
+def test_training_reaches_every_feature_and_no_vector(processor, inputs, kind):
+    model = make_model(processor, **KINDS[kind]).train()
+    rows = [{"input_ids": [3 + n, 4 + n, 5 + n, 8, 9], "user_features": [1, 1, 1, 2, 0]} for n in range(20)]
+    model(**make_collator(processor, mlm=not model.config.is_causal)(rows)).loss.backward()
+    embeddings = model.get_input_embeddings()
+    for part in (*embeddings.feature_embeddings, *embeddings.vector_projections):
+        assert part.weight.grad.abs().sum() > 0
+    assert all(part.weight.grad.abs().sum() > 0 for part in model.model.embeddings.user_embeddings)
+    assert not embeddings.vectors.requires_grad
+
+
+def test_the_kept_table_ends_when_vectors_change(processor, inputs):
+    model = make_model(processor)
+    before = model.score(**inputs)
+    other = np.array(processor.vector_features())
+    other[3:] = other[3:][::-1]
+    model.set_vector_features(other)
+    assert not torch.equal(model.score(**inputs), before)
+    with torch.no_grad():
+        model.get_input_embeddings().vector_projections[0].weight.mul_(2)
+    changed = model.score(**inputs)
+    assert_close(copy.deepcopy(model).train().eval().score(**inputs), changed)
+
+
+@pytest.mark.parametrize("table, message", [(np.zeros((53, 10)), "the model needs"), (None, "NaN or infinity")])
+def test_vectors_that_do_not_fit_are_refused(processor, table, message):
+    table = np.full((53, 11), np.inf) if table is None else table
+    with pytest.raises(ValueError, match=message):
+        make_model(processor).set_vector_features(table)
+
+
+def test_it_grows_by_items_with_vectors_and_numbers(processor, inputs, tmp_path):
+    model = make_model(processor)
+    before = model.score(**inputs)[:, 3:53].log_softmax(-1)
+    picture = np.arange(16.0).reshape(2, 8) ** 2
+    new = {
+        "item_ids": ["n0", "i3", "n1"],
+        "item_features": {"minutes": [11, 5, None]},
+        "user_features": {"age": [11], "likes": ["퀴즈"]},
+        "vector_features": {"picture": [picture[0], picture[0], picture[1]], "text": [None, None, [1, 2, 4]]},
+    }
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    loaded = Bert4RecForMaskedLM.from_pretrained(tmp_path), Bert4RecProcessor.from_pretrained(tmp_path)
+    pairs, old_hash = [(model, processor), loaded], processor.vocabulary_hash
+    for model, processor in pairs:  # with its vectors at hand, and without
+        assert add_items(model, processor, **new) == ["n0", "n1"]
+        assert processor.vocabulary_hash == model.config.vocabulary_hash != old_hash
+        processor.check_config(model.config)
+        vectors = model.get_input_embeddings().vectors[-2:].float().numpy()
+        for row, ours in zip(picture, vectors[:, :8]):
+            np.testing.assert_allclose(ours, (row - row.mean()) / np.linalg.norm(row - row.mean()), atol=1e-3)
+        assert not vectors[0, 8:].any() and vectors[1, 8:].any()
+        assert model.get_input_embeddings().item_features[-2:, -1].tolist() == [2, 0]
+        assert processor.encode_profile({"age": 11, "likes": ["퀴즈"]}) == [0, 2, 3, 0, 0]
+        assert_close(model.score(**inputs)[:, 3:53].log_softmax(-1), before, atol=1e-5, rtol=0)
+    assert pairs[0][1].vocabulary_hash == pairs[1][1].vocabulary_hash
+
+
+@pytest.mark.parametrize(
+    "vectors, message",
+    [
+        ({"sound": [[1, 2]]}, "sound: none of the vocabulary's vector_features"),
+        ({"text": [[1, 2]]}, "text has 2 numbers for an item; the model takes 3"),
+        ({"text": [[1, 2, "x"]]}, "text must have a list of 3 numbers for each item"),
+        ({"text": [[1, 2, float("nan")]]}, "text holds NaN or infinity"),
+        ({"text": []}, "there are 1 items and 0 text"),
+    ],
+)
+def test_new_vectors_that_do_not_fit_change_nothing(processor, vectors, message):
+    model, before = make_model(processor), processor.vocabulary_hash
+    with pytest.raises(ValueError, match=message):
+        add_items(model, processor, ["n0"], vector_features=vectors)
+    assert processor.vocabulary_hash == before and model.config.vocab_size == 53
+
+
+def test_an_ensemble_votes_with_the_vectors_of_its_members(processor, inputs):
+    members = [make_model(processor), make_model(processor, is_causal=True)]
+    merged = Bert4RecProcessor.merge({"a": processor, "b": processor})
+    ensemble = Bert4RecEnsembleForMaskedLM.from_members(members, merged).eval()
+    expected = torch.stack([member.score(**inputs).exp() for member in members]).mean(0)
+    assert_close(ensemble.score(**inputs).exp(), expected, atol=1e-5, rtol=0)
