@@ -55,11 +55,31 @@ def make_processor() -> Bert4RecProcessor:
     )
 
 
+def make_processor_of_every_kind() -> Bert4RecProcessor:
+    """[`make_processor`], with numbers, several values of a user, and two vectors of an item."""
+    vocabulary = make_processor().vocabulary
+    item_features = [*vocabulary["item_features"], {"name": "minutes", "max_values": 1, "values": [5, 12.5, 40]}]
+    user_features = [{"name": "age", "values": [3, 7]}, {"name": "likes", "values": ["동화", "노래"], "max_values": 3}]
+    minutes = [[1 + n % 3] if n % 5 else [] for n in range(50)]
+    processor = Bert4RecProcessor(
+        vocabulary
+        | {
+            "item_features": item_features,
+            "item_feature_values": [*vocabulary["item_feature_values"], minutes],
+            "user_features": [vocabulary["user_features"][0], *user_features],
+        }
+    )
+    draws = np.random.default_rng(0).normal(size=(50, 11))
+    processor.set_vectors({"picture": draws[:, :8] * (np.arange(50) % 4 > 0)[:, None], "text": draws[:, 8:]})
+    return processor
+
+
 def make_model(processor, **kwargs):
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 16}
     model = Bert4RecForMaskedLM(Bert4RecConfig(**processor.config_kwargs(), **(sizes | kwargs)))
     model.set_item_features(processor.item_features())
+    model.set_vector_features(processor.vector_features())
     return model
 
 

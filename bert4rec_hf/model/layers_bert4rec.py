@@ -186,10 +186,7 @@ class Bert4RecEmbeddings(nn.Module):
             self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.user_sizes = feature_sizes(config.user_features)
         self.user_embeddings = nn.ModuleList(
-            nn.Embedding(feature["num_values"], config.hidden_size, padding_idx=0)
-            if size == 1
-            else nn.EmbeddingBag(feature["num_values"], config.hidden_size, mode="mean", padding_idx=0)
-            for feature, size in zip(config.user_features, self.user_sizes)
+            nn.Embedding(feature["num_values"], config.hidden_size, padding_idx=0) for feature in config.user_features
         )
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Bert4RecDropout(config.hidden_dropout_prob)
@@ -213,8 +210,9 @@ class Bert4RecEmbeddings(nn.Module):
                     f"{len(self.user_embeddings)} user features."
                 )
             for embedding, values in zip(self.user_embeddings, user_features.split(self.user_sizes, dim=1)):
-                one_value = isinstance(embedding, nn.Embedding)
-                hidden_states = hidden_states + (embedding(values) if one_value else embedding(values)[:, None])
+                # Not an EmbeddingBag, of which OpenVINO makes something else
+                count = (values > 0).sum(1).clamp(min=1)[:, None, None]
+                hidden_states = hidden_states + embedding(values).sum(1, keepdim=True) / count
         return self.dropout(self.norm(hidden_states))
 
 

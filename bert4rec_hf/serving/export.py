@@ -109,10 +109,11 @@ def add_mask_on_the_right(
 
 @torch.no_grad()
 def finish_item_table(model: Bert4RecForMaskedLM):
-    """Replaces the embeddings of ids and of item features by their sums, which no request computes again."""
+    """Replaces the embeddings of ids and of items' features by their sums, which no request computes again."""
     embeddings = model.get_input_embeddings()
     table, weight = embeddings(), model.output_layer()[0]
-    embeddings.max_values = []
+    embeddings.max_values, embeddings.vector_sizes = [], []
+    embeddings.vectors = None
     embeddings.weight = nn.Parameter(table)
     model.decoder.weight = embeddings.weight if weight is table else nn.Parameter(weight)
 

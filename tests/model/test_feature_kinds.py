@@ -9,8 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import KINDS, WITHOUT_THE_PACKAGE, make_collator, make_processor
-from helpers import make_model as make_small_model
+from helpers import KINDS, WITHOUT_THE_PACKAGE, make_collator, make_processor_of_every_kind, model_of
 from torch.testing import assert_close
 
 from bert4rec_hf import (
@@ -21,34 +20,9 @@ from bert4rec_hf import (
 )
 
 
-def every_kind() -> Bert4RecProcessor:
-    vocabulary = make_processor().vocabulary
-    item_features = [*vocabulary["item_features"], {"name": "minutes", "max_values": 1, "values": [5, 12.5, 40]}]
-    user_features = [{"name": "age", "values": [3, 7]}, {"name": "likes", "values": ["동화", "노래"], "max_values": 3}]
-    minutes = [[1 + n % 3] if n % 5 else [] for n in range(50)]
-    processor = Bert4RecProcessor(
-        vocabulary
-        | {
-            "item_features": item_features,
-            "item_feature_values": [*vocabulary["item_feature_values"], minutes],
-            "user_features": [vocabulary["user_features"][0], *user_features],
-        }
-    )
-    draws = np.random.default_rng(0).normal(size=(50, 11))
-    processor.set_vectors({"picture": draws[:, :8] * (np.arange(50) % 4 > 0)[:, None], "text": draws[:, 8:]})
-    return processor
-
-
-def make_model(processor, **kwargs):
-    model = make_small_model(processor, initializer_range=0.3, **kwargs).eval()
-    model.set_vector_features(processor.vector_features())
-    torch.nn.init.normal_(model.decoder.bias)
-    return model
-
-
 @pytest.fixture
 def processor():
-    return every_kind()
+    return make_processor_of_every_kind()
 
 
 @pytest.fixture
@@ -64,7 +38,7 @@ ALL = pytest.mark.parametrize("kind", KINDS)
 
 
 def test_an_item_is_its_embedding_and_what_its_features_add(processor):
-    model = make_model(processor)
+    model = model_of(processor, "masked")
     embeddings = model.get_input_embeddings()
     row = embeddings.weight[3 + 7].detach().clone()
     for bag, ids in zip(embeddings.feature_embeddings, ([2], [4, 1][:1], [2])):
@@ -82,7 +56,7 @@ def test_an_item_is_its_embedding_and_what_its_features_add(processor):
 
 @ALL
 def test_padding_and_company_change_nothing(processor, inputs, kind):
-    model = make_model(processor, **KINDS[kind])
+    model = model_of(processor, kind)
     together = model.score(**inputs)
     wider = {name: torch.nn.functional.pad(inputs[name], (3, 0)) for name in ("input_ids", "attention_mask")}
     assert_close(model.score(**(inputs | wider)), together, atol=1e-5, rtol=0)
@@ -99,7 +73,7 @@ def test_padding_and_company_change_nothing(processor, inputs, kind):
 @ALL
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 def test_a_saved_model_is_the_loaded_one_and_its_vectors_stay_halves(processor, inputs, kind, dtype, tmp_path):
-    model = make_model(processor, **KINDS[kind])
+    model = model_of(processor, kind)
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     loaded = Bert4RecForMaskedLM.from_pretrained(tmp_path, **({} if dtype is None else {"dtype": dtype}))
@@ -114,7 +88,7 @@ def test_a_saved_model_is_the_loaded_one_and_its_vectors_stay_halves(processor, 
 
 
 def test_without_the_package_the_scores_are_the_same(processor, inputs, tmp_path):
-    model = make_model(processor)
+    model = model_of(processor, "masked")
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     script = WITHOUT_THE_PACKAGE + (
@@ -133,7 +107,7 @@ def test_without_the_package_the_scores_are_the_same(processor, inputs, tmp_path
 
 @ALL
 def test_training_reaches_every_feature_and_no_vector(processor, inputs, kind):
-    model = make_model(processor, **KINDS[kind]).train()
+    model = model_of(processor, kind).train()
     rows = [{"input_ids": [3 + n, 4 + n, 5 + n, 8, 9], "user_features": [1, 1, 1, 2, 0]} for n in range(20)]
     model(**make_collator(processor, mlm=not model.config.is_causal)(rows)).loss.backward()
     embeddings = model.get_input_embeddings()
@@ -144,7 +118,7 @@ def test_training_reaches_every_feature_and_no_vector(processor, inputs, kind):
 
 
 def test_the_kept_table_ends_when_vectors_change(processor, inputs):
-    model = make_model(processor)
+    model = model_of(processor, "masked")
     before = model.score(**inputs)
     other = np.array(processor.vector_features())
     other[3:] = other[3:][::-1]
@@ -160,11 +134,11 @@ def test_the_kept_table_ends_when_vectors_change(processor, inputs):
 def test_vectors_that_do_not_fit_are_refused(processor, table, message):
     table = np.full((53, 11), np.inf) if table is None else table
     with pytest.raises(ValueError, match=message):
-        make_model(processor).set_vector_features(table)
+        model_of(processor, "masked").set_vector_features(table)
 
 
 def test_it_grows_by_items_with_vectors_and_numbers(processor, inputs, tmp_path):
-    model = make_model(processor)
+    model = model_of(processor, "masked")
     before = model.score(**inputs)[:, 3:53].log_softmax(-1)
     picture = np.arange(16.0).reshape(2, 8) ** 2
     new = {
@@ -202,14 +176,14 @@ def test_it_grows_by_items_with_vectors_and_numbers(processor, inputs, tmp_path)
     ],
 )
 def test_new_vectors_that_do_not_fit_change_nothing(processor, vectors, message):
-    model, before = make_model(processor), processor.vocabulary_hash
+    model, before = model_of(processor, "masked"), processor.vocabulary_hash
     with pytest.raises(ValueError, match=message):
         add_items(model, processor, ["n0"], vector_features=vectors)
     assert processor.vocabulary_hash == before and model.config.vocab_size == 53
 
 
 def test_an_ensemble_votes_with_the_vectors_of_its_members(processor, inputs):
-    members = [make_model(processor), make_model(processor, is_causal=True)]
+    members = [model_of(processor, "masked"), model_of(processor, "causal")]
     merged = Bert4RecProcessor.merge({"a": processor, "b": processor})
     ensemble = Bert4RecEnsembleForMaskedLM.from_members(members, merged).eval()
     expected = torch.stack([member.score(**inputs).exp() for member in members]).mean(0)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import KINDS, make_processor, model_of, run
+from helpers import KINDS, make_processor, make_processor_of_every_kind, model_of, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -108,6 +108,20 @@ def test_what_is_exported_recommends_as_the_model(exported, users, k, exclude_se
 
 
 RUNNERS = {}
+
+
+@pytest.mark.parametrize("export_format", ["onnx", "openvino"])
+def test_features_of_every_kind_are_exported(export_format, tmp_path):
+    processor = make_processor_of_every_kind()
+    model = model_of(processor, "causal")
+    export_model(model, processor, str(tmp_path), export_format)
+    users = [
+        {"history": ["i1", "i4"], "profile": {"sex": "F", "age": 6, "likes": ["노래", "동화"]}},
+        {"history": [], "profile": {"likes": "노래", "age": None}},
+        {"history": ["i3"] * 20},
+    ]
+    expected = ItemRecommendationPipeline(model=model, processor=processor)(users, k=7)
+    assert_alike(Recommender(str(tmp_path))(users, k=7), expected)
 
 
 def test_scores_are_the_models_own_and_filters_work(exported):
