@@ -61,7 +61,7 @@ def fit_processor(interactions: Interactions, split: Split, unknown_items: str =
         vocabulary["item_feature_values"].append(rows.to_pylist())
     vocabulary["user_features"] = []
     for name, values in interactions.user_features.items():
-        feature, _ = _fit_feature(interactions, name, *_pairs(values), users)
+        feature, _ = _fit_feature(interactions, name, *pairs_of_users(values), users)
         if feature["max_values"] == 1:
             del feature["max_values"]
         vocabulary["user_features"].append(feature)
@@ -99,7 +99,7 @@ def _fit_feature(
     return {"name": name, "max_values": max(longest, 1), "values": known}, rows
 
 
-def _pairs(values: pa.DictionaryArray | pa.ListArray) -> tuple[np.ndarray, pa.DictionaryArray]:
+def pairs_of_users(values: pa.DictionaryArray | pa.ListArray) -> tuple[np.ndarray, pa.DictionaryArray]:
     """A user feature as codes of users and values: of several values of a user, a pair each."""
     if not pa.types.is_list(values.type):
         return np.arange(len(values)), values
@@ -220,7 +220,7 @@ def _user_features(interactions: Interactions, processor: Bert4RecProcessor) -> 
         if name not in interactions.user_features:
             interactions.counts[f"users whose {name} is not read, taken as missing"] = num_users
             continue
-        users, values = _pairs(interactions.user_features[name])
+        users, values = pairs_of_users(interactions.user_features[name])
         if are_numbers(feature["values"]):
             value_ids = nearest(feature["values"], _numbers(values, name))
         else:

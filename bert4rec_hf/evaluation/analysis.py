@@ -5,7 +5,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow.compute as pc
 
+from ..data.encoding import pairs_of_users
 from ..data.interactions import Interactions
 from ..data.splits import Split, Window
 from .bootstrap import coverage_and_gini
@@ -32,6 +34,9 @@ def analyze(interactions: Interactions, split: Split, windows: Sequence[Window] 
           `"events_on_new_items"`, `"new_users"`, `"repeat_share"`, `"top_overlap"` (share of the previous month's 25
           most popular items that are still among the top 25) and `"drift"` (Jensen-Shannon divergence in bits from
           the previous month: 0 for the same shares of events, 1 for no item in common);
+        - `"features"`: for each feature its `"name"`, whose it is (`"of"`: `"items"` or `"users"`), how many
+          `"values"` it has (the numbers of a vector), and what it covers: `"items"` and `"users"` that have a value
+          or, of the others' features, an event with one, and `"events"`;
         - `"targets"`: for the test rows, or each window of them, `"name"`, the number of targets (distinct items of a
           user), `"users"`, and the shares that are `"repeats"` of the user's history, `"unknown_items"` (outside the
           vocabulary that the training rows give) and of `"users_without_history"`.
@@ -65,6 +70,7 @@ def analyze(interactions: Interactions, split: Split, windows: Sequence[Window] 
             "days_to_the_next": _distribution(np.diff(day[starts])[same_user]),
         },
         "months": _months(interactions, is_repeat),
+        "features": _features(interactions),
         "targets": _targets(interactions, split, windows),
     }
 
@@ -110,6 +116,26 @@ def _months(interactions: Interactions, is_repeat: np.ndarray) -> list[dict]:
         months.append(figures)
         previous_counts = counts
     return months
+
+
+def _features(interactions: Interactions) -> list[dict]:
+    user, item = interactions.user, interactions.item
+    features = []  # name, whose, values, and the items or the users that have one
+    for name, (codes, values) in interactions.item_features.items():
+        features.append((name, "items", len(pc.unique(values)), codes))
+    for name, vectors in interactions.vector_features.items():
+        features.append((name, "items", vectors.shape[1], np.flatnonzero(vectors.any(1))))
+    for name, values in interactions.user_features.items():
+        codes, values = pairs_of_users(values)
+        is_there = values.is_valid().to_numpy(zero_copy_only=False)
+        features.append((name, "users", len(pc.unique(values).drop_null()), codes[is_there]))
+    results = []
+    for name, of, num_values, codes in features:
+        is_covered = np.isin(item if of == "items" else user, codes)
+        users, items = len(np.unique(user[is_covered])), len(np.unique(item[is_covered]))
+        covered = {"items": items, "users": users, "events": int(is_covered.sum())}
+        results.append({"name": name, "of": of, "values": num_values, **covered})
+    return results
 
 
 def _divergence(p: np.ndarray, q: np.ndarray) -> float:

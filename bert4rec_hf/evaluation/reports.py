@@ -134,6 +134,12 @@ def data_text(report: dict) -> str:
                 f"{month['events_on_new_items']:>13.1%} {month['top_overlap']:>7.0%} {month['drift']:>6.3f}"
             )
         lines.append(line)
+    if report.get("features"):
+        lines += ["", f"{'feature':24} {'of':6} {'values':>8} | {'items':>8} {'users':>10} {'events':>8} that have it"]
+    for feature in report.get("features", []):
+        parts = (f"{feature[kind] / max(report[kind], 1):.1%}" for kind in ("items", "users", "events"))
+        cells = [text.rjust(width) for text, width in zip(parts, (8, 10, 8))]
+        lines.append(f"{feature['name']:24} {feature['of']:6} {feature['values']:>8,} | {' '.join(cells)}")
     if report["targets"]:
         lines += ["", "What a model trained on the training rows will be asked for, and what of it it cannot know"]
     for target in report["targets"]:

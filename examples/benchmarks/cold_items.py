@@ -86,6 +86,7 @@ def main():
     )
     model = Bert4RecForMaskedLM(config)
     model.set_item_features(processor.item_features())
+    model.set_vector_features(processor.vector_features())
     checkpoint = check_save_dir(args.save_dir, True, processor, config)
     trainer = Bert4RecTrainer(
         model,

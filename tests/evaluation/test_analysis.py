@@ -2,8 +2,10 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers import make
 
 from bert4rec_hf import DataArguments, Split, analyze, parse_windows, read_interactions
+from bert4rec_hf.evaluation.reports import data_text
 
 
 FILES = ("profile_data_file", "meta_data_file", "meta_data_plus_file")
@@ -76,3 +78,25 @@ def test_windows_and_splits_of_other_kinds():
 def test_one_event():
     report = analyze(read([(1, "a", "2022-03-01")]), Split("none"))
     assert report["sessions"]["days_to_the_next"] is None and len(report["months"]) == 1
+
+
+def test_what_each_feature_covers():
+    interactions, split = make(
+        [(1, "a"), (1, "b"), (2, "a"), (3, "c"), (3, "c")],
+        "none",
+        profiles={"profile_id": [1, 2, 9], "likes": [["노래"], ["노래", "동화"], ["동화"]], "age": [7, None, 9]},
+        items={"album_id": ["a", "b", "c"], "genre": ["동화", None, "영어"], "picture": [[1, 2], [0, 3], None]},
+        item_features=["genre"],
+        user_features=["likes", "age"],
+        vector_features=["picture"],
+        keep_duplicates=True,
+    )
+    report = analyze(interactions, split)
+    assert report["features"] == [
+        {"name": "genre", "of": "items", "values": 2, "items": 2, "users": 3, "events": 4},
+        {"name": "picture", "of": "items", "values": 2, "items": 2, "users": 2, "events": 3},
+        {"name": "likes", "of": "users", "values": 2, "items": 2, "users": 2, "events": 3},
+        {"name": "age", "of": "users", "values": 2, "items": 2, "users": 1, "events": 2},
+    ]
+    text = data_text(report)
+    assert "genre                    items         2 |    66.7%     100.0%    80.0%" in text
