@@ -68,6 +68,7 @@ setup(
         ],
         "demo": ["gradio>=6.20", "pyversity>=0.2"],
         "rivals": ["implicit>=0.7.2"],
+        "text": ["sentence-transformers>=5"],
         "test": [
             "matplotlib>=3.10",
             "pytest>=9",

@@ -1,8 +1,6 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Reading what is known of items and users: the item table, the keyword table and the profile table."""
 
-import importlib
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -157,6 +155,18 @@ def _vectors(source: Table, table: pa.Table, name: str, item: np.ndarray, num_it
     return vectors
 
 
+def _sentence_transformer(model: str):
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(model)
+
+
+def _static_model(model: str):
+    from model2vec import StaticModel
+
+    return StaticModel.from_pretrained(model)
+
+
 def text_vectors(texts: pa.Array, model: str | None) -> np.ndarray:
     """
     Vectors of texts, `(num_texts, size)`, 0 of an empty one, by a model of sentence-transformers or model2vec: a
@@ -168,17 +178,16 @@ def text_vectors(texts: pa.Array, model: str | None) -> np.ndarray:
     if model is None:
         raise DataError("text_features need a --text_model of sentence-transformers or model2vec.")
     errors = []
-    for library, name in (("sentence_transformers", "SentenceTransformer"), ("model2vec", "StaticModel")):
+    for load in (_sentence_transformer, _static_model):
         try:
-            encoder = getattr(importlib.import_module(library), name)
-            encoder = getattr(encoder, "from_pretrained", encoder)(model)
+            encoder = load(model)
         except Exception as error:  # each library raises what its own parts do
-            errors.append(None if isinstance(error, ModuleNotFoundError) and error.name == library else error)
+            errors.append(error)
             continue
         vectors = encoder.encode(texts.to_pylist(), show_progress_bar=len(texts) > 10_000)
         is_empty = pc.equal(texts, "").to_numpy(zero_copy_only=False)
         return unit_vectors(np.where(is_empty[:, None], 0, vectors), TEXT, vectors.shape[1])
-    errors = [error for error in errors if error is not None]
+    errors = [error for error in errors if not isinstance(error, ModuleNotFoundError)]
     if not errors:
         raise DataError("text_features need `pip install sentence-transformers`, or model2vec for a model of its own.")
     raise DataError(f"text_model {model} cannot be loaded: {one_line(errors[-1])}")

@@ -75,6 +75,8 @@ def write_model_card(
         "User features": ", ".join(f"{f['name']} ({len(f['values'])})" for f in user_features) or "none",
         "Split": split,
     }
+    if vectors := vocabulary.get("vector_features"):
+        data["Item vectors"] = ", ".join(f"{vector['name']} ({vector['size']} numbers)" for vector in vectors)
     if isinstance(train_dataset, Dataset) and "input_ids" in train_dataset.column_names:
         events = f"{int(history_lengths(train_dataset).sum()):,} by {len(train_dataset):,} users"
         data = {"Training events": events, **data}
@@ -98,7 +100,8 @@ def write_model_card(
             training["Epochs"] = f"{training_args.num_train_epochs:g}"
         training |= {
             "Batch size": training_args.train_batch_size * training_args.gradient_accumulation_steps,
-            "Optimizer": f"AdamW, peak learning rate {training_args.learning_rate:g}, linear warm-up and decay",
+            "Optimizer": f"AdamW, peak learning rate {training_args.learning_rate:g}",
+            "Schedule": training_args.lr_scheduler_type.value,
             "Weight decay": training_args.weight_decay,
             "Seed": training_args.seed,
         }

@@ -291,9 +291,9 @@ BAD_DATA = {
         side("meta_data_plus.parquet", items(keyword_name=["a"], keyword_value=[[1]]), item_features=["keyword_name"]),
         "keyword_value is of type list",
     ),
-    "profiles: lists as a feature": (
-        side("profile_data.parquet", parquet(pa.table({"profile_id": [1], "age": [[3]]})), user_features=["age"]),
-        "age holds lists; a profile has one value",
+    "profiles: lists of lists as a feature": (
+        side("profile_data.parquet", parquet(pa.table({"profile_id": [1], "age": [[[3]]]})), user_features=["age"]),
+        "age is of type list",
     ),
 }
 

@@ -121,7 +121,9 @@ def build(pipelines: dict[str, Pipeline]) -> gr.Blocks:
                         item_button(f"× {titles[item]}", "watched", key, history, lambda items, rest=rest: rest)
 
                 profile = [
-                    gr.Dropdown([("not told", ""), *feature["values"]], value="", label=feature["name"])
+                    gr.Dropdown(feature["values"], multiselect=True, label=feature["name"])
+                    if feature.get("max_values", 1) > 1
+                    else gr.Dropdown([("not told", ""), *feature["values"]], value="", label=feature["name"])
                     for feature in features
                 ]
                 exclude_seen = gr.Checkbox(True, label="Leave out what was watched")
