@@ -311,7 +311,7 @@ def test_several_values_in_one_text():
 )
 def test_a_column_that_looks_like_several_values_gets_a_hint(values, hint, monkeypatch):
     said = []
-    monkeypatch.setattr("bert4rec_hf.data.interactions.logger.warning_once", said.append)
+    monkeypatch.setattr("bert4rec_hf.data.features.logger.warning_once", said.append)
     history = pa.table({"profile_id": [1], "album_id": [0], "log_time": [1]})
     items = pa.table({"album_id": range(len(values)), "genre": values})
     read_interactions(arguments(item_features=["genre"]), history, items=items)
@@ -320,7 +320,7 @@ def test_a_column_that_looks_like_several_values_gets_a_hint(values, hint, monke
 
 def test_a_side_table_of_other_ids_is_warned_of(monkeypatch):
     said = []
-    monkeypatch.setattr("bert4rec_hf.data.interactions.logger.warning", said.append)
+    monkeypatch.setattr("bert4rec_hf.data.features.logger.warning", said.append)
     for ids, warned in ((["u1", "u2"], True), ([1, 2], False), ([1, *range(1000, 1200)], True), ([1, *"abc"], False)):
         said.clear()
         profiles = pa.table({"profile_id": list(map(str, ids)), "age": [3] * len(ids)})
