@@ -1,7 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Reading, checking and cleaning logs with their side tables: files or data sets into Arrow and numpy."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -53,10 +53,16 @@ class Interactions:
     user_features: dict = field(default_factory=dict)
     vector_features: dict = field(default_factory=dict)
     counts: dict = field(default_factory=dict)
-    split_logs: dict = field(default_factory=dict, repr=False, compare=False)
+    split_logs: dict = field(default_factory=dict, init=False, repr=False, compare=False)  # not of a replaced log
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def of_rows(self, rows: np.ndarray) -> "Interactions":
+        """The log of some rows, a mask or numbers in order, with the same side tables."""
+        columns = {name: getattr(self, name) for name in ("user", "item", "day", "tied")}
+        columns = {name: None if values is None else values[rows] for name, values in columns.items()}
+        return replace(self, counts={}, **columns)
 
     def summary(self, max_lines: int = 15) -> str:
         """Rows read and removed, one line per step; steps with 0 are omitted, those of several features merged."""

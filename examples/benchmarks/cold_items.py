@@ -12,7 +12,7 @@ when it is started again.
 """
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -70,8 +70,7 @@ def main():
         raise DataError(f"num_cold is {args.num_cold}; {len(often)} items have {args.min_cold_events} events.")
     cold = np.random.default_rng(args.seed).choice(often, args.num_cold, replace=False)
     is_cold = np.isin(interactions.item, cold)
-    columns = {name: getattr(interactions, name)[~is_cold] for name in ("user", "item", "day")}
-    warm = replace(interactions, counts={}, **columns)
+    warm = interactions.of_rows(~is_cold)
 
     # 2. Train on the others
     split = Split("none")
@@ -121,9 +120,8 @@ def main():
     last = np.full(len(interactions.user_ids), -1)
     last[interactions.user[cold_rows]] = cold_rows  # the rows of a user are in order: the last one stays
     before = ~is_cold & (np.arange(len(interactions)) < last[interactions.user])
-    columns = {name: getattr(interactions, name)[before] for name in ("user", "item", "day")}
     users = np.flatnonzero(last >= 0)
-    dataset = encode_histories(replace(interactions, counts={}, **columns), processor, users)
+    dataset = encode_histories(interactions.of_rows(before), processor, users)
     targets = token_ids(interactions, processor)[interactions.item[last[users]]][:, None]
 
     k = max(args.k)

@@ -183,6 +183,72 @@ def measure_large(args) -> dict:
     return {name: round(min(values[1:]), 2) for name, values in times.items()}
 
 
+def measure_vectors(args) -> dict:
+    """
+    With vectors of 384 numbers over without them, at 100,000 items, hidden 128, two layers: a training step of 128
+    users x 200 items with the loss `detail`, and a request of one user. They take turns, as the machine drifts.
+    """
+    import statistics
+
+    import numpy as np
+    import torch
+
+    from bert4rec_hf import Bert4RecProcessor, DataCollatorForItemMasking
+
+    plain, vectors = (Bert4RecProcessor({"item_ids": list(range(100_000))}) for _ in range(2))
+    vectors.set_vectors({"text": np.random.default_rng(0).normal(size=(100_000, 384))})
+    models = [make_model(processor, 128, 2, 4, loss=args.detail) for processor in (plain, vectors)]
+    models[1].set_vector_features(vectors.vector_features())
+    optimizers = [torch.optim.AdamW(model.parameters()) for model in models]
+    rows = torch.randint(3, plain.vocab_size, (128, 200)).tolist()
+    batch = DataCollatorForItemMasking(plain, max_length=200)([{"input_ids": row} for row in rows])
+    steps, requests = ([], []), ([], [])
+    for _ in range(5 if args.detail == "cross_entropy" else 12):
+        for model, optimizer, times in zip(models, optimizers, steps):
+            start = time.perf_counter()
+            model.train()(**batch).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            times.append(time.perf_counter() - start)
+    history = torch.randint(3, plain.vocab_size, (1, 200))
+    for _ in range(200):
+        for model, times in zip(models, requests):
+            start = time.perf_counter()
+            model.eval() if model.training else None
+            model.recommend(history, k=10)
+            times.append(time.perf_counter() - start)
+    figures = {}
+    for name, (without, with_vectors) in (("step", steps), ("request", requests)):
+        before, after = statistics.median(without[2:]), statistics.median(with_vectors[2:])
+        figures |= {f"{name}_ms": round(1000 * after, 1), f"{name}, times that without": round(after / before, 2)}
+    return figures
+
+
+def measure_million(args) -> dict:
+    """Loads a model of 1,000,000 items with vectors of 384 numbers, hidden 128, and recommends: see the peak."""
+    import torch
+
+    from bert4rec_hf import Bert4RecForMaskedLM
+
+    model = Bert4RecForMaskedLM.from_pretrained(args.detail).eval()
+    start = time.perf_counter()
+    model.recommend(torch.randint(3, 10**6, (1, 200)), k=10)
+    first = time.perf_counter() - start
+    request = timed(lambda: model.recommend(torch.randint(3, 10**6, (1, 200)), k=10))
+    return {"first_s": round(first, 2), "request_s": round(request, 3)}
+
+
+def million_items(folder: str):
+    """Saves a model for `measure_million`, in a process of its own."""
+    import torch
+
+    from bert4rec_hf import Bert4RecConfig, Bert4RecForMaskedLM
+
+    model = Bert4RecForMaskedLM(Bert4RecConfig(10**6, vector_features=[{"name": "text", "size": 384}]))
+    model.get_input_embeddings().vectors[3:] = torch.randn(10**6 - 3, 384) / 384**0.5
+    model.save_pretrained(folder)
+
+
 def measure_top_k(args) -> dict:
     """Top 10 of 1,000,000 items, hidden 128, of 256 users at once, beside a bare product into memory that is there."""
     import torch
@@ -246,6 +312,7 @@ def measure_peak(args) -> dict:
 MEASURES = {name.removeprefix("measure_"): function for name, function in globals().items() if name[:8] == "measure_"}
 DETAILS = {
     "read": ["1000000-parquet", "1000000-csv", "10000000-parquet", "10000000-csv"],
+    "vectors": ["sampled_softmax", "cross_entropy"],
     "large": ["100000-sampled_softmax", "1000000-sampled_softmax", "1000000-cross_entropy"],
 }
 
@@ -304,6 +371,12 @@ def main():
                 note(f"train and rank: {name}", theirs)
                 note(f"train and rank: bert4rec_hf after {name}", after)
                 before = after
+            continue
+        if row == "million":
+            with tempfile.TemporaryDirectory() as folder:
+                code = f"import sys; sys.path[0] = {str(HERE)!r}; import speed; speed.million_items({folder!r})"
+                run_child(sys.executable, "-c", code)
+                note(row, measured(row, args, folder))
             continue
         for detail in DETAILS.get(row, [""]):
             note(f"{row} {detail}".strip(), measured(row, args, detail))

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from datasets import Dataset
+from helpers import make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert4rec_hf import DataArguments, DataError, read_interactions
+from bert4rec_hf import DataArguments, DataError, fit_processor, read_interactions
 from bert4rec_hf.data.interactions import Interactions, _order
 
 
@@ -353,3 +354,12 @@ def test_a_long_summary_keeps_the_greatest_counts(steps):
     assert len(lines) == min(steps, 15) and lines[-1].endswith(f"step {steps - 1}" if steps < 16 else "smaller counts")
     assert steps < 16 or f"and {steps - 14} smaller counts" in lines[-1]
     assert f"{steps:>12,}  step {steps - 1}" in lines
+
+
+def test_a_log_of_some_rows_is_split_anew():
+    interactions, split = make([(1, "a"), (1, "b"), (2, "c"), (2, "a"), (2, "b")], "none")
+    assert split.apply(interactions).fitted_rows.sum() == 5
+    part = interactions.of_rows(interactions.item != 2)
+    assert len(part) == len(part.tied) == 4 and len(interactions) == 5
+    assert split.apply(part).fitted_rows.shape == (4,)
+    assert fit_processor(part, split).vocabulary["item_ids"] == ["a", "b"]
