@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import make_arguments, make_collator, make_model
@@ -41,7 +43,9 @@ run(main)  # as the commands, it leaves the process group at its end
 
 def make_trainer(save_dir, interactions, batch_size):
     split = Split("leave_one_out")
-    processor = fit_processor(interactions, split)
+    numbers = replace(interactions, arguments=replace(interactions.arguments, number_features=["age"]))
+    processor = fit_processor(numbers, split)
+    processor.set_vectors({"picture": np.random.default_rng(0).normal(size=(processor.vocab_size - 3, 8))})
     training = encode_training(interactions, processor, split)
     arguments = {"learning_rate": 1.0, "max_grad_norm": 0, "logging_steps": 1, "num_train_epochs": 2}
     return Bert4RecTrainer(
