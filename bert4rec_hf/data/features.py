@@ -120,16 +120,7 @@ def _vectors(source: Table, table: pa.Table, name: str, item: np.ndarray, num_it
             chunk = pc.split_pattern_regex(pc.if_else(pc.equal(text, ""), None, text), r"[\s,;|]+")
         lengths = pc.list_value_length(chunk).fill_null(0).to_numpy(zero_copy_only=False)
         rows = np.flatnonzero(lengths)
-        if vectors is None and len(rows):
-            vectors = np.zeros((num_items, lengths[rows[0]]), dtype=np.float16)
-            if vectors.shape[1] < 2:
-                raise DataError(f"{source.name}: {name} has one number an item; see --number_features.")
         if len(rows):
-            size = vectors.shape[1]
-            if (lengths[rows] != size).any():
-                other = rows[np.argmax(lengths[rows] != size)]
-                where = source.place(row + int(other))
-                raise DataError(f"{where}: {name} has {lengths[other]} numbers, in other rows {size}.")
             parts = pc.list_flatten(chunk)
             try:
                 numbers = parts.cast(pa.float32(), safe=is_text(parts.type)).fill_null(np.nan)
@@ -137,8 +128,16 @@ def _vectors(source: Table, table: pa.Table, name: str, item: np.ndarray, num_it
                 raise DataError(f"{source.name}: {name} is of type {column.type}, not lists of numbers.") from None
             except pa.ArrowInvalid:
                 bad = first_failure(pa.chunked_array([parts]), lambda part: part.cast(pa.float32()))
-                where = source.place(row + int(rows[bad // size]))
-                raise DataError(f"{where}: {name} holds {parts[bad].as_py()!r}, not a number.") from None
+                where = source.place(row + int(np.searchsorted(np.cumsum(lengths), bad, side="right")))
+                raise DataError(f"{where}: {name} holds {parts[bad].as_py()!r:.100}, not a number.") from None
+            size = int(lengths[rows[0]]) if vectors is None else vectors.shape[1]
+            if (lengths[rows] != size).any():
+                other = rows[np.argmax(lengths[rows] != size)]
+                where = source.place(row + int(other))
+                raise DataError(f"{where}: {name} has {lengths[other]} numbers, in other rows {size}.")
+            if size < 2:
+                raise DataError(f"{source.name}: {name} has one number an item; see --number_features.")
+            vectors = np.zeros((num_items, size), dtype=np.float16) if vectors is None else vectors
             numbers = numbers.to_numpy(zero_copy_only=False).reshape(-1, size)
             if not np.isfinite(numbers).all():
                 where = source.place(row + int(rows[np.argmin(np.isfinite(numbers).all(1))]))
