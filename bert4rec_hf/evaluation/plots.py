@@ -36,7 +36,8 @@ def draw_data(figure, report: dict):
         ax.set(title=title, ylim=(0, None))
         ax.legend(fontsize=8)
     for ax in axes[2:5]:
-        ax.set_xticks(range(len(names)), names, rotation=45)
+        step = -(-len(names) // 12)  # the labels of more months would lie on each other
+        ax.set_xticks(range(0, len(names), step), names[::step], rotation=45)
     if not targets:
         return axes[5].axis("off")
     repeats, unknown = ([target[key] or 0 for target in targets] for key in ("repeats", "unknown_items"))
