@@ -298,7 +298,6 @@ def encode_evaluation(
     """
     log = split.apply(interactions)
     history, targets = log.history_and_targets(subset, window, update_history)
-    targets = targets & log.core[0][interactions.user]
     users = np.unique(interactions.user[targets])
     if not len(users):
         hint = " (see --validation_days)" if subset == "validation" and split.split == "temporal" else ""

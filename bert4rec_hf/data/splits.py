@@ -250,7 +250,8 @@ class SplitLog:
         self, subset: str, window: Window | None = None, update_history: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """
-        Masks of the history rows and of the target rows. The history of a user with one target ends there.
+        Masks of the history rows and of the target rows, those of users below `min_events` left out. The history of a
+        user with one target ends there.
 
         Args:
             subset (`str`): `"validation"` or `"test"`.
@@ -258,7 +259,7 @@ class SplitLog:
             update_history (`bool`, *optional*, defaults to `False`): whether the history goes on to the window's
                 first day, or ends where the targets of the split begin.
         """
-        history, targets = self.rows["train"], self.rows[subset]
+        history, targets = self.rows["train"], self.rows[subset] & self.core[0][self.interactions.user]
         if self.split.targets != "all":
             targets = targets & window.rows(self.interactions) if window is not None else targets
             user, rows = self.interactions.user, np.arange(len(self.interactions))

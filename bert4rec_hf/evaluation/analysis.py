@@ -151,7 +151,6 @@ def _targets(interactions: Interactions, split: Split, windows: Sequence[Window]
     known = np.zeros(len(interactions.item_ids), dtype=bool)
     known[interactions.item[log.fitted_rows]] = True
     history, targets = log.history_and_targets("test")
-    targets = targets & log.core[0][interactions.user]
     size = np.int64(len(interactions.item_ids))
     pairs = interactions.user * size + interactions.item
     seen = np.sort(pairs[history])

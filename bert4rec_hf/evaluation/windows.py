@@ -164,7 +164,7 @@ def evaluate(
         for recommender, item_ids in lists.items():
             exposure = _exposure(item_ids, k, scorer.num_items, num_rounds, seed)
             figures[ALL_USERS]["results"][recommender] |= exposure
-        target_rows = log.history_and_targets(subset, window, update_history)[1] & log.core[0][interactions.user]
+        target_rows = log.history_and_targets(subset, window, update_history)[1]
         tied = None if interactions.tied is None else float(interactions.tied[target_rows].mean())
         report.append({"name": name, **targets.describe(), "tied_targets": tied, "groups": figures})
         if members:
