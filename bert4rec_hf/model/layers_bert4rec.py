@@ -64,8 +64,8 @@ class Bert4RecItemEmbeddings(nn.Embedding):
                 "item_features", torch.zeros(config.vocab_size, sum(self.max_values), dtype=torch.int32)
             )
         self.vector_sizes = [feature["size"] for feature in config.vector_features]
-        self.vector_projections = nn.ModuleList(
-            nn.Linear(size, config.hidden_size, bias=False) for size in self.vector_sizes
+        self.vector_projections = nn.ModuleList(  # part of an embedding, as the output layer
+            NonDynamicallyQuantizableLinear(size, config.hidden_size, bias=False) for size in self.vector_sizes
         )
         if self.vector_sizes:
             self.register_buffer(

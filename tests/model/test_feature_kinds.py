@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import KINDS, WITHOUT_THE_PACKAGE, make_collator, make_processor_of_every_kind, model_of
+from helpers import KINDS, TRACES, WITHOUT_THE_PACKAGE, make_collator, make_processor_of_every_kind, model_of
+from peft import LoraConfig, get_peft_model
 from torch.testing import assert_close
 
 from bert4rec_hf import (
@@ -188,3 +189,25 @@ def test_an_ensemble_votes_with_the_vectors_of_its_members(processor, inputs):
     ensemble = Bert4RecEnsembleForMaskedLM.from_members(members, merged).eval()
     expected = torch.stack([member.score(**inputs).exp() for member in members]).mean(0)
     assert_close(ensemble.score(**inputs).exp(), expected, atol=1e-5, rtol=0)
+
+
+@TRACES
+@ALL
+def test_torch_export_takes_them(processor, inputs, kind):
+    model = model_of(processor, kind)
+    exported = torch.export.export(model, (), inputs).module()(**inputs)
+    assert_close(exported.logits, model(**inputs).logits, atol=1e-4, rtol=0)
+
+
+def test_half_precision_and_adapters_take_them(processor, inputs):
+    model = model_of(processor, "causal")
+    scores = model.score(**inputs)[:, 3:]
+    halves = copy.deepcopy(model).to(torch.bfloat16)
+    assert_close(halves.score(**inputs)[:, 3:], scores, atol=0.3, rtol=0)
+    adapted = get_peft_model(copy.deepcopy(model), LoraConfig(target_modules=["q_proj", "kv_proj"]))
+    assert_close(adapted.base_model.model.score(**inputs)[:, 3:], scores)
+    labels = inputs["input_ids"].roll(-1, 1)
+    labels[:, -1] = -100
+    adapted(**inputs, labels=labels.masked_fill(labels < 3, -100)).loss.backward()
+    trained = [name for name, weight in adapted.named_parameters() if weight.grad is not None]
+    assert trained and all("lora" in name for name in trained)
