@@ -19,6 +19,9 @@ from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, are_numbers
 from .load import load_checkpoint
 
+# How many items of the nearest vectors a new item's rows start from.
+NUM_NEAREST = 10
+
 
 @torch.no_grad()
 def add_items(
@@ -32,8 +35,8 @@ def add_items(
 ) -> list:
     """
     Adds items and feature values to a processor and its model. Existing entries keep their ids, rows and order. The
-    rows of a new item are initialised with the mean over its feature values of the mean of the items with that value;
-    with the mean of all items if it shares no value. A new value of an item feature is initialised with the mean of
+    rows of a new item are initialised with the mean over its feature values of the mean of the items with that value,
+    and over its vectors of the mean of the ten items with the nearest; with the mean of all items if it has neither. A new value of an item feature is initialised with the mean of
     the others, one of a user feature with 0.
 
     Args:
@@ -155,4 +158,14 @@ def _mean_of_similar_items(rows: torch.Tensor, embeddings: Bert4RecItemEmbedding
             shared = new_values * (item_counts[new_values] > 0)
             total += nn.functional.embedding_bag(shared, means, mode="sum", padding_idx=0)
             count += (shared > 0).sum(1, keepdim=True)
+    for vectors in embeddings.vectors.split(embeddings.vector_sizes, dim=1) if embeddings.vector_sizes else ():
+        old_vectors = vectors[NUM_SPECIAL_TOKENS : len(rows)].to(rows.dtype)
+        num_nearest = min(NUM_NEAREST, len(old_vectors))
+        for start in range(len(rows), embeddings.num_embeddings, 1024):
+            new_vectors = vectors[start : start + 1024].to(rows.dtype)
+            has_vector = new_vectors.any(1, keepdim=True)
+            nearest = (new_vectors @ old_vectors.T).topk(num_nearest).indices
+            place = slice(start - len(rows), start - len(rows) + 1024)
+            total[place] += items[nearest].mean(1) * has_vector
+            count[place] += has_vector
     return torch.where(count > 0, total / count.clamp(min=1), items.mean(0).nan_to_num())

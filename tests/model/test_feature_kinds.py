@@ -211,3 +211,14 @@ def test_half_precision_and_adapters_take_them(processor, inputs):
     adapted(**inputs, labels=labels.masked_fill(labels < 3, -100)).loss.backward()
     trained = [name for name, weight in adapted.named_parameters() if weight.grad is not None]
     assert trained and all("lora" in name for name in trained)
+
+
+def test_rows_of_new_items_start_from_those_with_the_nearest_vectors(processor):
+    model = model_of(processor, "masked")
+    rows = model.get_input_embeddings().weight.detach().clone()[3:]
+    text = np.array([3.0, -1, 0.5])
+    add_items(model, processor, ["n0", "n1"], vector_features={"text": [text, None]})
+    vectors = model.get_input_embeddings().vectors[:, 8:].float().numpy()
+    nearest = np.argsort(-vectors[3:53] @ (text - text.mean()), kind="stable")[:10]
+    assert_close(model.get_input_embeddings().weight[53].detach(), rows[nearest].mean(0), atol=1e-5, rtol=0)
+    assert_close(model.get_input_embeddings().weight[54].detach(), rows.mean(0), atol=1e-5, rtol=0)
