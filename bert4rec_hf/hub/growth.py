@@ -19,6 +19,7 @@ from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, are_numbers
 from .load import load_checkpoint
 
+
 # How many items of the nearest vectors a new item's rows start from.
 NUM_NEAREST = 10
 
@@ -36,8 +37,8 @@ def add_items(
     """
     Adds items and feature values to a processor and its model. Existing entries keep their ids, rows and order. The
     rows of a new item are initialised with the mean over its feature values of the mean of the items with that value,
-    and over its vectors of the mean of the ten items with the nearest; with the mean of all items if it has neither. A new value of an item feature is initialised with the mean of
-    the others, one of a user feature with 0.
+    and over its vectors of the mean of the ten items with the nearest; with the mean of all items if it has neither. A
+    new value of an item feature is initialised with the mean of the others, one of a user feature with 0.
 
     Args:
         model ([`Bert4RecForMaskedLM`] or [`Bert4RecModel`]):
