@@ -20,17 +20,19 @@ def save(folder: Path):
         "titles": ["A", "나", None, "D"],
         "item_features": [{"name": "genre", "max_values": 2, "values": ["x", "y"]}],
         "item_feature_values": [[[1], [1, 2], [], [2]]],
-        "user_features": [{"name": "age", "values": ["4", "9"]}],
+        "user_features": [{"name": "age", "values": [4, 9.5]}, {"name": "likes", "values": ["x"], "max_values": 2}],
     }
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "initializer_range": 0.5}
     for kind in KINDS:
         processor = Bert4RecProcessor(vocabulary, is_causal=kind == "causal")
+        processor.set_vectors({"text": [[1, 2, 4], [0, 0, 0], [3, 1, 1], [-1, 0, 7]]})
         options = {"is_causal": True, "repeat_prior": True} if kind == "causal" else {}
         torch.manual_seed(0)
         config = Bert4RecConfig(**processor.config_kwargs(), **sizes, **options)
         members = [Bert4RecForMaskedLM(config).eval() for _ in range(2)]
         for model in members:
             model.set_item_features(processor.item_features())
+            model.set_vector_features(processor.vector_features())
         model = Bert4RecEnsembleForMaskedLM.from_members(members, processor) if kind == "ensemble" else members[0]
         model.save_pretrained(folder / kind)
         processor.save_pretrained(folder / kind)

@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from helpers import CODE, WITHOUT_THE_PACKAGE, make_model, make_processor
+from helpers import CODE, WITHOUT_THE_PACKAGE, make_model, make_processor_of_every_kind
+from transformers import pipeline
 
 from bert4rec_hf import Bert4RecEnsembleForMaskedLM
 
@@ -28,7 +29,7 @@ import json
 from transformers import pipeline
 for folder in sys.argv[1:]:
     recommend = pipeline("item-recommendation", model=folder, trust_remote_code=True)
-    recommended = recommend({{"history": ["i1", "i2"], "profile": {{"sex": "F"}}}}, k=3)
+    recommended = recommend({{"history": ["i1", "i2"], "profile": {{"age": 6, "likes": ["노래", "동화"]}}}}, k=3)
     print(json.dumps([item["item_id"] for item in recommended]))
 """
 WAYS = [
@@ -48,7 +49,7 @@ def run(home, code, *arguments):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """What each way has saved, by its checkpoint and name; the folders that they loaded are gone."""
-    processor, folder = make_processor(), tmp_path_factory.mktemp("alone")
+    processor, folder = make_processor_of_every_kind(), tmp_path_factory.mktemp("alone")
     members = [make_model(processor), make_model(processor, is_causal=True, repeat_prior=True)]
     members[0].save_pretrained(folder / "model")
     Bert4RecEnsembleForMaskedLM.from_members(members, processor).save_pretrained(folder / "ensemble")
@@ -73,6 +74,9 @@ def test_what_each_has_saved_recommends_when_the_origin_is_gone(saved):
     folder, targets = saved
     lines = run(folder / "another home", USE, *targets.values()).splitlines()
     expected = run(folder / "a third home", USE, folder / "model", folder / "ensemble").splitlines()
+    user = {"history": ["i1", "i2"], "profile": {"age": 6, "likes": ["노래", "동화"]}}
+    ours = pipeline("item-recommendation", model=str(folder / "model"))(user, k=3)
+    assert json.loads(expected[0]) == [item["item_id"] for item in ours]
     assert len(lines) == len(WAYS) and all(len(json.loads(line)) == 3 for line in lines)
     for (checkpoint, loader), line in zip(targets, lines):
         # An encoder alone comes back without the output layer's bias, which starts at 0 here.

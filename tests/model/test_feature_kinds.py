@@ -2,14 +2,11 @@
 """Features of every kind at once: values, numbers, several values of a user, vectors."""
 
 import copy
-import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from helpers import KINDS, TRACES, WITHOUT_THE_PACKAGE, make_collator, make_processor_of_every_kind, model_of
+from helpers import KINDS, TRACES, make_collator, make_processor_of_every_kind, model_of
 from peft import LoraConfig, get_peft_model
 from torch.testing import assert_close
 
@@ -86,24 +83,6 @@ def test_a_saved_model_is_the_loaded_one_and_its_vectors_stay_halves(processor, 
     read.check_config(loaded.config)
     with pytest.raises(ValueError, match="the vectors of a checkpoint are in its model"):
         read.vector_features()
-
-
-def test_without_the_package_the_scores_are_the_same(processor, inputs, tmp_path):
-    model = model_of(processor, "masked")
-    model.save_pretrained(tmp_path)
-    processor.save_pretrained(tmp_path)
-    script = WITHOUT_THE_PACKAGE + (
-        "import json, torch\n"
-        "from transformers import AutoModelForMaskedLM, AutoProcessor\n"
-        f"folder = {str(tmp_path)!r}\n"
-        "model = AutoModelForMaskedLM.from_pretrained(folder, trust_remote_code=True).eval()\n"
-        "processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)\n"
-        "inputs = processor([['i40', 'i2']], [{'age': 4, 'likes': '동화'}])\n"
-        "print(json.dumps(model.score(**inputs)[0, 3:].tolist()))\n"
-    )
-    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
-    scores = model.score(**processor([["i40", "i2"]], [{"age": 4, "likes": "동화"}]))[0, 3:]
-    assert_close(torch.tensor(json.loads(out.stdout.splitlines()[-1])), scores, atol=1e-5, rtol=0)
 
 
 @ALL
