@@ -11,7 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from difflib import get_close_matches
 
 import torch
@@ -20,6 +20,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
+from ..data.arguments import FITTED
 from ..errors import DataError, one_line
 from ..hub.load import find_checkpoint, load_config, load_processor, merge_processors
 from ..model.configuration_bert4rec import CHOICES, Bert4RecConfig
@@ -200,13 +201,15 @@ def parse_arguments(
         rest (`bool`, *optional*, defaults to `False`):
             Return unknown arguments, files too, as a last list, instead of raising an error.
         common (`Iterable[str]`, *optional*):
-            The flags that `--help` shows; all if not given.
+            The flags that `--help` shows; all if not given, or all but those whose result a checkpoint holds.
         defaults (`dict`, *optional*):
             Values by the names of fields, which all of these override.
 
     Raises:
         `DataError`: for an invalid file, an unknown flag, or an invalid value.
     """
+    if common is None and checkpoint is not None:
+        common = {part.name for cls in dataclass_types for part in fields(cls)} - {*FITTED}
     parser = CommandParser(dataclass_types, description, common)
     args = list(sys.argv[1:] if args is None else args)
     if "--help-all" in args or "--help_all" in args:

@@ -17,6 +17,13 @@ logger = logging.get_logger(__name__)
 FILES = ("history_data_file", "profile_data_file", "meta_data_file", "meta_data_plus_file")
 
 
+# What a checkpoint holds the result of: read for training alone.
+FITTED = (
+    *("meta_data_file", "meta_data_plus_file", "title_column", "item_features", "number_features", "vector_features"),
+    *("text_features", "text_model", "keyword_value_column", "keyword_min_value", "keyword_max_length"),
+)
+
+
 @dataclass
 class DataArguments:
     """

@@ -134,14 +134,14 @@ def check_vocabulary(vocabulary: dict):
             has = set(feature) - ({"max_values"} if kind == "user_features" else set())
             check(has == settings, f"{kind} must have {', '.join(sorted(settings))} each")
             name, values, size = feature["name"], feature["values"], feature.get("max_values", 1)
-            check(types([name]) == {str}, f"the names of {kind} must be strings")
+            check(types([name]) == {str}, f"{kind} must hold strings")
             check(type(size) is int and size > 0, f"max_values of {name} is {size!r}")
             if types(values) <= {int, float}:
                 numbers = [*map(float, values)]
                 is_increasing = all(map(math.isfinite, numbers)) and all(one < two for one, two in pairwise(numbers))
                 check(is_increasing, f"the numbers of {name} must increase")
             else:
-                check(types(values) == {str}, f"the values of {name} must be strings, or numbers")
+                check(types(values) == {str}, f"{kind} must hold strings, or numbers")
             check(len({*values}) == len(values), f"{name} has a value twice")
         check(len({feature["name"] for feature in features}) == len(features), f"{kind} has a name twice")
     vectors = vocabulary.get("vector_features", [])
