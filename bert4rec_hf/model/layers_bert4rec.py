@@ -105,8 +105,10 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         if item_ids is not None or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return embeddings + self.project_vectors(self.vectors if item_ids is None else self.vectors[item_ids])
         # In pieces: the whole table in single precision may not fit
-        pieces = zip(embeddings.split(2**16), self.vectors.split(2**16))
-        return torch.cat([rows + self.project_vectors(vectors) for rows, vectors in pieces])
+        table = torch.empty_like(embeddings)
+        for rows, vectors, out in zip(*(part.split(2**16) for part in (embeddings, self.vectors, table))):
+            torch.add(rows, self.project_vectors(vectors), out=out)
+        return table
 
     def kept(self, weight: torch.Tensor) -> torch.Tensor | None:
         """The complete table of `weight`, if it is cached and its source tensors are unchanged."""

@@ -244,7 +244,7 @@ def million_items(folder: str):
 
     from bert4rec_hf import Bert4RecConfig, Bert4RecForMaskedLM
 
-    model = Bert4RecForMaskedLM(Bert4RecConfig(10**6, vector_features=[{"name": "text", "size": 384}]))
+    model = Bert4RecForMaskedLM(Bert4RecConfig(vocab_size=10**6, vector_features=[{"name": "text", "size": 384}]))
     model.get_input_embeddings().vectors[3:] = torch.randn(10**6 - 3, 384) / 384**0.5
     model.save_pretrained(folder)
 
