@@ -17,6 +17,7 @@ logger = logging.get_logger(__name__)
 FILES = ("history_data_file", "profile_data_file", "meta_data_file", "meta_data_plus_file")
 
 
+TEXT = "text"  # the vector feature that text_features make
 # What a checkpoint holds the result of: read for training alone.
 FITTED = (
     *("meta_data_file", "meta_data_plus_file", "title_column", "item_features", "number_features", "vector_features"),
@@ -115,8 +116,8 @@ class DataArguments:
         for name in ("item_features", "user_features", "number_features", "vector_features", "text_features"):
             if getattr(self, name) == ["none"]:
                 setattr(self, name, [])
-        if self.text_features and "text" in self.vector_features:
-            raise DataError("vector_features text: text_features make a vector of this name; rename the column.")
+        if self.text_features and TEXT in self.vector_features:
+            raise DataError(f"vector_features {TEXT}: text_features make a vector of this name; rename the column.")
         for name in FILES:  # a list of one, as from the command line, is that file
             files = getattr(self, name)
             if not isinstance(files, str) and len(files) == 1:

@@ -227,6 +227,9 @@ def _user_features(interactions: Interactions, processor: Bert4RecProcessor) -> 
             codes, texts = _normalized(values)
             ids = ids_by_value(feature["values"])
             value_ids = np.array([ids.get(text, 0) for text in texts], dtype=np.int32)[codes]
+        if not pa.types.is_list(interactions.user_features[name].type):
+            tables[-1][users, 0] = value_ids
+            continue
         rows, _ = _rows_of_values(users, value_ids, np.arange(num_users), size)
         user, place = places_in_lists(pc.list_value_length(rows).to_numpy())
         tables[-1][user, place] = pc.list_flatten(rows).to_numpy()

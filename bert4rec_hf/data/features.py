@@ -8,7 +8,7 @@ from transformers.utils import logging
 
 from ..errors import DataError, one_line
 from ..model.vocabulary_bert4rec import unit_vectors
-from .arguments import DataArguments
+from .arguments import TEXT, DataArguments
 from .columns import (
     categories,
     decoded,
@@ -25,8 +25,6 @@ from .tables import Table
 
 
 logger = logging.get_logger(__name__)
-
-TEXT = "text"  # the vector feature that --text_features make
 
 
 def read_item_tables(

@@ -290,7 +290,7 @@ class Bert4RecProcessor(ProcessorMixin):
     def catalogue(self) -> dict:
         """The vocabulary in raw values: the arguments of [`~Bert4RecProcessor.add_items`] of another processor."""
         values = raw_values(self.vocabulary)
-        if self.vectors is not None:
+        if self._has_all_vectors():
             features = self.vocabulary["vector_features"]
             ends = np.cumsum([feature["size"] for feature in features])
             parts = np.split(self.vectors, ends[:-1], axis=1)
@@ -355,6 +355,10 @@ class Bert4RecProcessor(ProcessorMixin):
         self.set_vocabulary({**self.vocabulary, "vector_features": features})
         self.vectors = np.concatenate(parts, axis=1) if parts else None
 
+    def _has_all_vectors(self) -> bool:
+        """Whether the vectors of all items are at hand: of a checkpoint's items, only those added since are."""
+        return self.vectors is not None and len(self.vectors) == self.vocab_size - NUM_SPECIAL_TOKENS
+
     def vector_features(self) -> np.ndarray:
         """
         Vectors for [`Bert4RecModel.set_vector_features`]: float16 `(vocab_size, sum of sizes)`, 0 where there is none.
@@ -364,7 +368,7 @@ class Bert4RecProcessor(ProcessorMixin):
         """
         size = sum(feature["size"] for feature in self.vocabulary.get("vector_features", []))
         vectors = np.zeros((self.vocab_size, size), dtype=np.float16)
-        if size and (self.vectors is None or len(self.vectors) != self.vocab_size - NUM_SPECIAL_TOKENS):
+        if size and not self._has_all_vectors():
             raise ValueError("the vectors of a checkpoint are in its model, not in its processor.")
         if size:
             vectors[NUM_SPECIAL_TOKENS:] = self.vectors

@@ -120,11 +120,12 @@ class WeightsMixin(ReplacingPushMixin):
             if tensor.is_floating_point() and not tensor.is_meta and not tensor.sum(dtype=torch.float32).isfinite():
                 raise ValueError(f"the weights cannot be used: {name} holds NaN, infinity or numbers near it.")
         for name, module in self.named_modules():
-            if not isinstance(module, Bert4RecItemEmbeddings) or module.weight.is_meta:
+            if not isinstance(module, Bert4RecItemEmbeddings):
                 continue
-            if module.vector_sizes and not module.vectors.sum(dtype=torch.float32).isfinite():
+            vectors = getattr(module, "vectors", None)
+            if vectors is not None and not vectors.is_meta and not vectors.sum(dtype=torch.float32).isfinite():
                 raise ValueError(f"the weights cannot be used: the vectors of {name} hold NaN or infinity.")
-            if module.max_values:
+            if module.max_values and not module.item_features.is_meta:
                 for bag, ids in zip(module.feature_embeddings, module.item_features.split(module.max_values, dim=1)):
                     if ids.min() < 0 or ids.max() >= bag.num_embeddings:
                         raise ValueError(f"the weights cannot be used: {name} holds features that are none.")

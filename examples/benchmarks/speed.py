@@ -235,7 +235,8 @@ def measure_million(args) -> dict:
     model.recommend(torch.randint(3, 10**6, (1, 200)), k=10)
     first = time.perf_counter() - start
     request = timed(lambda: model.recommend(torch.randint(3, 10**6, (1, 200)), k=10))
-    return {"first_s": round(first, 2), "request_s": round(request, 3)}
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+    return {"first_s": round(first, 2), "request_s": round(request, 3), "resident_mb": resident}
 
 
 def million_items(folder: str):

@@ -143,6 +143,8 @@ def test_it_grows_by_items_with_vectors_and_numbers(processor, inputs, tmp_path)
         assert processor.encode_profile({"age": 11, "likes": ["퀴즈"]}) == [0, 2, 3, 0, 0]
         assert_close(model.score(**inputs)[:, 3:53].log_softmax(-1), before, atol=1e-5, rtol=0)
     assert pairs[0][1].vocabulary_hash == pairs[1][1].vocabulary_hash
+    assert len(pairs[0][1].catalogue()["vector_features"]["text"]) == 52
+    assert "vector_features" not in loaded[1].catalogue()  # those of two items of 52 are at hand
 
 
 @pytest.mark.parametrize(
