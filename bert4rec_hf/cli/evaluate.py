@@ -50,6 +50,9 @@ class EvaluationArguments(ListArguments):
     shuffle_histories: bool = field(
         default=False, metadata={"help": "Rank shuffled histories too: what the model has learnt from the order."}
     )
+    request_time: bool = field(
+        default=False, metadata={"help": "A model that reads times knows the moment of a user's first target."}
+    )
     num_rounds: int = field(default=1000, metadata={"help": "Number of bootstrap samples; 0 for no intervals."})
     output_dir: str | None = field(default=None, metadata={"help": "Folder of the report."})
 
@@ -123,6 +126,7 @@ def main():
             allow_fewer=args.allow_fewer,
             rivals=args.rivals,
             shuffle_histories=args.shuffle_histories,
+            request_time=args.request_time,
         )
         if model is not None:
             evaluation.report["model"] = os.path.basename(os.path.normpath(name))

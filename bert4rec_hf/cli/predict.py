@@ -16,6 +16,7 @@ from ..errors import DataError
 from ..evaluation.evaluator import check_k, write_submission
 from ..files import check_output_file
 from ..hub.load import load_checkpoint
+from ..model.vocabulary_bert4rec import to_seconds
 from .arguments import ListArguments, parse_arguments
 
 
@@ -40,6 +41,10 @@ class PredictionArguments(ListArguments):
     )
     output_file: str = field(default="submission.csv", metadata={"help": "File to write."})
     k: int = field(default=25, metadata={"help": "Number of items per profile."})
+    request_time: str | None = field(
+        default=None,
+        metadata={"help": "The moment to recommend for, such as 2022-05-01T20:00, for a model that reads times."},
+    )
     max_per: list[str] = field(
         default_factory=list,
         metadata={"help": "At most so many items of one value of a feature in a list, as in genre_mid=3."},
@@ -55,6 +60,10 @@ class PredictionArguments(ListArguments):
             raise DataError(
                 f"max_per is {' '.join(self.max_per)}; it must be features and numbers, as in genre_mid=3."
             )
+        try:
+            self.request_seconds = to_seconds(self.request_time)
+        except ValueError as error:
+            raise DataError(f"request_time: {error}") from None
         self.limits = {name: int(number) for name, _, number in limits}
 
 
@@ -83,5 +92,6 @@ def predict(model, processor, interactions: Interactions, args: PredictionArgume
         args.allow_fewer,
         args.limits,
         args.diversity,
+        args.request_seconds,
     )
     print(interactions.summary())

@@ -48,7 +48,7 @@ from .arguments import arguments_of, parse_arguments
 # Settings that come from the vocabulary are not flags.
 VOCABULARY_SETTINGS = (
     *("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "vocabulary_hash"),
-    *("item_features", "user_features", "vector_features"),
+    *("item_features", "user_features", "vector_features", "time_intervals"),
 )
 ModelArguments = arguments_of(Bert4RecConfig, "Model", leave_out=VOCABULARY_SETTINGS)
 MaskingArguments = arguments_of(
@@ -172,7 +172,9 @@ def train(
     train_dataset = encode_training(interactions, processor, split)
     eval_datasets = {}
     for subset in ["validation"] * args.do_eval + ["test"] * (split.split != "none"):
-        eval_datasets[subset] = encode_evaluation(interactions, processor, split, subset)
+        eval_datasets[subset] = encode_evaluation(
+            interactions, processor, split, subset, request_time=args.request_time
+        )
         check_k(args.k, processor, eval_datasets[subset], args.exclude_seen)
     if run.rivals and split.split != "none":  # they are tuned on rows that must be there
         encode_evaluation(interactions, processor, split, "validation")
@@ -261,6 +263,7 @@ def train(
             batch_size=args.per_device_eval_batch_size,
             windows=windows,
             rivals=run.rivals,
+            request_time=args.request_time,
         )
         write_evaluation_report(args.output_dir, [evaluation])
         trainer.evaluation = evaluation.report

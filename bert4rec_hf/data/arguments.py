@@ -3,6 +3,7 @@
 
 import os
 from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 from transformers.utils import logging
 
@@ -22,6 +23,7 @@ TEXT = "text"  # the vector feature that text_features make
 FITTED = (
     *("meta_data_file", "meta_data_plus_file", "title_column", "item_features", "number_features", "vector_features"),
     *("text_features", "text_model", "keyword_value_column", "keyword_min_value", "keyword_max_length"),
+    "time_intervals",
 )
 
 
@@ -99,6 +101,13 @@ class DataArguments:
     keyword_max_length: int = field(default=20, metadata={"help": "Maximum number of values of a feature."})
     multi_value_separator: str | None = field(
         default=None, metadata={"help": 'Separates several values in the text of a feature, such as "|".'}
+    )
+    time_intervals: Literal["none", "input", "attention"] = field(
+        default="none",
+        metadata={
+            "help": "Learn from the time between events, and from the moment to recommend for: at the input, and in "
+            "the attention too, which is slower."
+        },
     )
     delimiter: str = field(default=",", metadata={"help": "Delimiter of CSV files."})
     encoding: str = field(default="utf-8", metadata={"help": "Encoding of CSV files, such as cp949."})

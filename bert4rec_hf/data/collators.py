@@ -75,7 +75,8 @@ def _join_masks(batch: dict, rows: np.ndarray, mask: int, padding: int) -> dict:
     attention_mask = np.where(after_mask, 0, batch["attention_mask"])
     width = attention_mask.sum(1).max()
     input_ids = np.where(rows[:, None] & (columns == first), mask, batch["input_ids"])
-    return {
+    moments = {name: np.where(after_mask, 0, batch[name])[:, :width] for name in {"timestamps"} & batch.keys()}
+    return moments | {
         "input_ids": np.where(after_mask, padding, input_ids)[:, :width],
         "attention_mask": attention_mask[:, :width],
         "labels": labels,
@@ -88,8 +89,9 @@ class DataCollatorForHistories:
     """
     Pads whole histories on the right; for [`Bert4RecForMaskedLM.recommend`].
 
-    A batch has `input_ids` and `attention_mask` `(batch_size, longest)`, `user_features` where there are any, and
-    `relevant` `(batch_size, max_targets)`, padded with -100, where the rows have it.
+    A batch has `input_ids` and `attention_mask` `(batch_size, longest)`, `user_features` where there are any,
+    `relevant` `(batch_size, max_targets)`, padded with -100, where the rows have it, and where they have `timestamps`
+    these, `(batch_size, longest + 1)`, with their `request_time`, if they have one, in the last column.
     """
 
     processor: Bert4RecProcessor
@@ -98,6 +100,11 @@ class DataCollatorForHistories:
         flat, length = _histories(features)
         input_ids = _pad(flat, np.cumsum(length) - length, length, self.processor.pad_token_id)
         batch = {"input_ids": input_ids, "attention_mask": (np.arange(input_ids.shape[1]) < length[:, None]) * 1}
+        if "timestamps" in features[0]:
+            seconds, _ = _flatten([row["timestamps"] for row in features])
+            seconds = _pad(seconds, np.cumsum(length) - length, length, 0)
+            moment = np.array([[row.get("request_time", 0)] for row in features], dtype=np.int64)
+            batch["timestamps"] = np.concatenate([seconds, moment], axis=1)
         if "relevant" in features[0]:
             flat, length = _flatten([row["relevant"] for row in features])
             batch["relevant"] = _pad(flat, np.cumsum(length) - length, length, -100)
@@ -114,7 +121,10 @@ class DataCollatorForItemMasking:
 
     A batch has `input_ids`, `attention_mask` and `labels` `(batch_size, longest)`, padded on the right, and
     `user_features` where there are any. With `last_items` above 1 it has `labels` and `target_positions` `(batch_size,
-    max_labels)` instead: the items to predict, and the columns that predict them.
+    max_labels)` instead: the items to predict, and the columns that predict them. Where the rows have `timestamps`, it
+    has those that each position is about: the item's or, with `mlm=False`, the next item's. They are hidden, 0, at
+    random, so that the model learns to do without: in a quarter of the rows all, in a quarter none, in the others a
+    share of them.
 
     The draws of a row depend on `seed`, on the epoch (`set_epoch`; `Bert4RecTrainer` calls it) and on the row's number
     in the column `row`. Where either is not known, as under a plain `Trainer`, they come from torch's generator, which
@@ -222,6 +232,11 @@ class DataCollatorForItemMasking:
 
         input_ids = self._replace(keys, input_ids, hidden)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        if "timestamps" in features[0]:
+            seconds, _ = _flatten([row["timestamps"] for row in features])
+            share = np.clip(2 * keyed_uniform(keys, 6, stream=0)[:, 5:] - 0.5, 0, 1)
+            is_hidden = keyed_uniform(keys, input_ids.shape[1], stream=4) < share
+            batch["timestamps"] = np.where(is_hidden, 0, _pad(seconds, first, length, 0))
         if self.mlm and self.last_items > 1:
             batch = _join_masks(batch, only_last, self.processor.mask_token_id, self.processor.pad_token_id)
         return _with_user_features(batch, features)

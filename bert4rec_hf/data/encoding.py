@@ -260,13 +260,17 @@ def _encode(
     user_features = _user_features(interactions, processor)[users]
     if user_features.shape[1]:
         columns["user_features"] = pa.FixedSizeListArray.from_arrays(user_features.ravel(), user_features.shape[1])
+    if processor.reads_times:
+        seconds = interactions.seconds
+        seconds = np.zeros(len(interactions), dtype=np.int64) if seconds is None else np.maximum(seconds, 0)
+        columns["timestamps"] = _lists(rows, seconds[history], len(users))
     return Dataset(pa.table(columns))
 
 
 def encode_training(interactions: Interactions, processor: Bert4RecProcessor, split: Split) -> Dataset:
     """
     The training rows of a log as a data set, one row per user: `input_ids` (the whole history), `user_features`, `row`
-    (the key of its random draws) and `length`.
+    (the key of its random draws), `length`, and for a model that reads times `timestamps`, in seconds.
     """
     log = split.apply(interactions)
     train = log.fitted_rows & (token_ids(interactions, processor) >= 0)[interactions.item]
@@ -285,6 +289,7 @@ def encode_evaluation(
     subset: str = "test",
     window: Window | None = None,
     update_history: bool = False,
+    request_time: bool = False,
 ) -> Dataset:
     """
     The users with targets in `subset` (`"validation"` or `"test"`) as a data set, one row per user: `input_ids` (the
@@ -295,6 +300,8 @@ def encode_evaluation(
         window ([`Window`], *optional*): restricts the targets to these days.
         update_history (`bool`, *optional*, defaults to `False`): whether the history goes on to the window's first
             day, or ends where the targets of the split begin.
+        request_time (`bool`, *optional*, defaults to `False`): whether a model that reads times knows the moment of
+            a user's first target, in the column `request_time`; otherwise only when the history was.
 
     Raises:
         `DataError`: if there is no target, or the processor's model was trained on one.
@@ -316,13 +323,22 @@ def encode_evaluation(
         np.stack([np.searchsorted(users, interactions.user[targets]), tokens[interactions.item[targets]]]), axis=1
     )
     history = history & np.isin(interactions.user, users)
-    return _encode(interactions, processor, history, users, relevant=_lists(pairs[0], pairs[1], len(users)))
+    columns = {"relevant": _lists(pairs[0], pairs[1], len(users))}
+    if request_time and processor.reads_times and interactions.seconds is not None:
+        rows = np.flatnonzero(targets)
+        first = rows[np.unique(interactions.user[rows], return_index=True)[1]]
+        columns["request_time"] = pa.array(interactions.seconds[first])
+    return _encode(interactions, processor, history, users, **columns)
 
 
-def encode_histories(interactions: Interactions, processor: Bert4RecProcessor, users: np.ndarray) -> Dataset:
+def encode_histories(
+    interactions: Interactions, processor: Bert4RecProcessor, users: np.ndarray, request_time: int = 0
+) -> Dataset:
     """
-    The whole histories of `users` as a data set: `input_ids`, `user_features`, `row`. The users are codes, sorted and
-    distinct; -1 is an unknown user.
+    The whole histories of `users` as a data set: `input_ids`, `user_features`, `row`, and for a model that reads times
+    `timestamps` and `request_time`, in seconds, 0 if unknown. The users are codes, sorted and distinct; -1 is an
+    unknown user.
     """
     users = np.asarray(users)
-    return _encode(interactions, processor, np.isin(interactions.user, users), users)
+    moments = {"request_time": np.full(len(users), request_time)} if processor.reads_times else {}
+    return _encode(interactions, processor, np.isin(interactions.user, users), users, **moments)

@@ -29,6 +29,7 @@ class Interactions:
         user_ids, item_ids (`pa.Array` of int64 or string): raw ids, sorted; including users without events.
         user, item (`np.ndarray` of int32, shape `(num_rows,)`): codes of the log's users and items.
         day (`np.ndarray` of int32, shape `(num_rows,)`): days since 1970-01-01.
+        seconds (`np.ndarray` of int64, shape `(num_rows,)`, *optional*): seconds since 1970-01-01.
         tied (`np.ndarray` of bool, shape `(num_rows,)`, *optional*): whether another row of the user has the same
             time, so that the file alone says which comes first.
         titles (`pa.StringArray`, *optional*): one for each item, null where it has none.
@@ -47,6 +48,7 @@ class Interactions:
     user: np.ndarray
     item: np.ndarray
     day: np.ndarray
+    seconds: np.ndarray | None = None
     tied: np.ndarray | None = None
     titles: pa.Array | None = None
     item_features: dict = field(default_factory=dict)
@@ -60,7 +62,7 @@ class Interactions:
 
     def of_rows(self, rows: np.ndarray) -> "Interactions":
         """The log of some rows, a mask or numbers in order, with the same side tables."""
-        columns = {name: getattr(self, name) for name in ("user", "item", "day", "tied")}
+        columns = {name: getattr(self, name) for name in ("user", "item", "day", "seconds", "tied")}
         columns = {name: None if values is None else values[rows] for name, values in columns.items()}
         return replace(self, counts={}, **columns)
 
@@ -134,21 +136,21 @@ def _read_interactions(args: DataArguments, history, profiles, items, keywords) 
     item_ids, item = read_ids(history, log, args.item_column)
     for column, ids in ((args.user_column, users), (args.item_column, item_ids)):
         check_spellings(history, column, ids)
-    time, day = read_times(history, log, args.time_column, counts, args.time_zone)
+    time, seconds, day = read_times(history, log, args.time_column, counts, args.time_zone)
     counts["rows read from the log"] = len(time)
     order = _order(user, time)
-    user, item, time, day = user[order], item[order], time[order], day[order]
+    user, item, time, seconds, day = (column[order] for column in (user, item, time, seconds, day))
     keep = _first_of_exact_duplicates(user, item, time)
     counts[f"exact duplicate rows {'kept' if args.keep_duplicates else 'dropped'}"] = int((~keep).sum())
     if not args.keep_duplicates:
-        user, item, time, day = user[keep], item[keep], time[keep], day[keep]
+        user, item, time, seconds, day = (column[keep] for column in (user, item, time, seconds, day))
     repeat = np.r_[False, (user[1:] == user[:-1]) & (item[1:] == item[:-1])]
     counts[f"rows repeating the row before, {'dropped' if args.collapse_repeats else 'kept'}"] = int(repeat.sum())
     if args.collapse_repeats:
-        user, item, time, day = user[~repeat], item[~repeat], time[~repeat], day[~repeat]
+        user, item, time, seconds, day = (column[~repeat] for column in (user, item, time, seconds, day))
     tie = np.r_[False, (user[1:] == user[:-1]) & (time[1:] == time[:-1]), False]
 
-    interactions = Interactions(args, users, item_ids, user, item, day, tie[1:] | tie[:-1], counts=counts)
+    interactions = Interactions(args, users, item_ids, user, item, day, seconds, tie[1:] | tie[:-1], counts=counts)
     counts["events"] = len(user)
     counts["users with events"] = len(users)
     counts["items with events"] = len(item_ids)

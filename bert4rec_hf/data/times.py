@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Reading times: numbers, texts, dates and timestamps, with and without a time zone, as an order and as days."""
+"""Reading times: numbers, texts, dates and timestamps, with and without a time zone, as an order, seconds and days."""
 
 import re
 
@@ -54,11 +54,11 @@ def check_time_zone(time_zone: str | None):
 
 def read_times(
     source, table: pa.Table, column: str, counts: dict, time_zone: str | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
-    The time column as int64 in a unit of its own, for sorting, and as days since 1970-01-01, int32. A day is that of
-    the time zone with which a time is written; without one, or in UTC, it is that of `time_zone`, to which it is
-    taken from UTC, and if there is none that which is written.
+    The time column as int64 in a unit of its own, for sorting, as seconds since 1970-01-01, int64, in UTC where the
+    zone is known, and as days since then, int32. A day is that of the time zone with which a time is written; without
+    one, or in UTC, it is that of `time_zone`, to which it is taken from UTC; if there is none, that which is written.
 
     Raises:
         `DataError`: for a missing time, and for what is no time.
@@ -87,10 +87,10 @@ def read_times(
             f"{source.place(row)}: {column} is empty ({values.null_count} such rows); fill it or drop the rows."
         )
     if pa.types.is_timestamp(values.type):
-        time, day = _of_timestamps(source, values, column, offsets, None if is_date else time_zone)
+        time, seconds, day = _of_timestamps(source, values, column, offsets, None if is_date else time_zone)
         if has_clock is not None and not has_clock.all() and offsets is None:  # a date alone is in no zone
-            day = np.where(has_clock, day, _of_timestamps(source, values, column, None, None)[1])
-        return time, day
+            day = np.where(has_clock, day, _of_timestamps(source, values, column, None, None)[2])
+        return time, seconds, day
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type)):
         raise DataError(f"{source.name}: {column} is of type {values.type}, not a time.")
     try:
@@ -105,7 +105,7 @@ def read_times(
 
 def _of_timestamps(
     source, values: pa.ChunkedArray, column: str, offsets: np.ndarray | None, time_zone: str | None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     unit, zone = "ns" if values.type.unit == "ns" else "us", values.type.tz
     time = _cast(source, values, column, pa.timestamp(unit, zone)).cast(pa.int64()).to_numpy()
     seconds = time // 10 ** (9 if unit == "ns" else 6)
@@ -113,7 +113,7 @@ def _of_timestamps(
     day = _days(seconds, time_zone if is_utc else zone)
     if offsets is not None:
         day = np.where(offsets == 0, day, ((seconds + offsets) // DAY).astype(np.int32))
-    return time, day
+    return time, seconds, day
 
 
 def _cast(source, values: pa.ChunkedArray, column: str, to: pa.DataType) -> pa.ChunkedArray:
@@ -194,9 +194,9 @@ def _offsets(values: pa.ChunkedArray, counts: dict) -> np.ndarray | None:
 
 def _of_numbers(
     source, time: np.ndarray, numbers: np.ndarray | None, column: str, counts: dict, time_zone: str | None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
-    Times and days of times written YYYYMMDDhhmmss, YYYYMMDDhhmm or YYYYMMDD, or in seconds, milli-, micro- or
+    Times, seconds and days of times written YYYYMMDDhhmmss, YYYYMMDDhhmm or YYYYMMDD, or in seconds, milli-, micro- or
     nanoseconds since 1970. The median decides which. The clock time may be invalid (seconds up to 99): it counts for
     the order alone.
 
@@ -218,17 +218,16 @@ def _of_numbers(
     is_date = (low, high, unit) in dates
     order = time if numbers is None else np.round(numbers * (1000 if is_date else 10**6 / unit)).astype(np.int64)
     if not is_date:
-        return order, _days(time if unit == 1 else time // unit, time_zone)
+        seconds = time if unit == 1 else time // unit
+        return order, seconds, _days(seconds, time_zone)
     date = time // unit
     months = (date // 10000 - 1970) * 12 + date // 100 % 100 - 1
     first_of_month = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     days = (first_of_month + date % 100 - 1).astype(np.int32)
     if unit == 1:
-        return order, days
+        return order, days * np.int64(DAY), days
     clock = time % unit * (10**6 // unit)
     wrong = (clock % 100 > 59) | (clock // 100 % 100 > 59) | (clock // 10000 > 23)
     counts["times that no clock shows, kept in order"] = int(wrong.sum())
-    if time_zone is None:
-        return order, days
-    seconds = clock // 10000 * 3600 + clock // 100 % 100 * 60 + clock % 100
-    return order, _days(days * np.int64(DAY) + seconds, time_zone)
+    seconds = days * np.int64(DAY) + clock // 10000 * 3600 + clock // 100 % 100 * 60 + clock % 100
+    return order, seconds, days if time_zone is None else _days(seconds, time_zone)

@@ -41,7 +41,7 @@ def popularity(counts: np.ndarray) -> Callable:
     """The items with the greatest `counts` `(vocab_size,)`."""
     scores = by_popularity(counts)
 
-    def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False, allow_fewer=False):
+    def recommend(input_ids, k=10, exclude_seen=False, allow_fewer=False, **ignored):
         return rank_items(scores.expand(len(input_ids), -1), input_ids, k, exclude_seen, allow_fewer=allow_fewer)
 
     return recommend
@@ -59,7 +59,7 @@ def own_frequency(counts: np.ndarray, ties_by_popularity: bool = False) -> Calla
         else 1 - torch.arange(len(popularity_scores), dtype=torch.float64) / len(popularity_scores)
     )
 
-    def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False, allow_fewer=False):
+    def recommend(input_ids, k=10, exclude_seen=False, allow_fewer=False, **ignored):
         own = popularity_scores.new_zeros(len(input_ids), len(popularity_scores)).scatter_add_(
             1, input_ids, popularity_scores.new_ones(input_ids.shape)
         )
@@ -83,7 +83,7 @@ def markov(interactions: Interactions, processor: Bert4RecProcessor, rows: np.nd
     starts = torch.from_numpy(np.searchsorted(pairs, np.arange(len(popularity_scores) + 1) * len(popularity_scores)))
     following, times = torch.from_numpy(pairs % len(popularity_scores)), torch.from_numpy(times).double()
 
-    def recommend(input_ids, attention_mask=None, user_features=None, k=10, exclude_seen=False, allow_fewer=False):
+    def recommend(input_ids, attention_mask=None, k=10, exclude_seen=False, allow_fewer=False, **ignored):
         attention_mask = input_ids != processor.pad_token_id if attention_mask is None else attention_mask
         attention_mask, input_ids = (torch.nn.functional.pad(ids, (1, 0)) for ids in (attention_mask, input_ids))
         places = (attention_mask * torch.arange(input_ids.shape[1])).argmax(1, keepdim=True)
@@ -99,7 +99,7 @@ def markov(interactions: Interactions, processor: Bert4RecProcessor, rows: np.nd
 
 
 def with_shuffled_histories(model: Bert4RecForMaskedLM) -> Callable:
-    """A model on histories in a random order, the same at each call."""
+    """A model on histories in a random order, the same at each call; the times of the events keep their order."""
 
     def recommend(input_ids, attention_mask=None, **kwargs):
         mask = input_ids != model.config.pad_token_id if attention_mask is None else attention_mask != 0

@@ -72,6 +72,7 @@ def evaluate(
     allow_fewer: bool = False,
     rivals: bool = False,
     shuffle_histories: bool = False,
+    request_time: bool = False,
 ) -> Evaluation:
     """
     Metrics of a model over the whole catalogue, compared with those of baselines on the same users and of the best
@@ -103,6 +104,8 @@ def evaluate(
             validation rows; see [`fit_rivals`].
         shuffle_histories (`bool`, *optional*, defaults to `False`): compare also with the model itself on histories
             in a random order: its lead over this is what it has learnt from the order.
+        request_time (`bool`, *optional*, defaults to `False`): whether a model that reads times knows the moment of
+            each user's first target.
 
     Raises:
         `DataError`: if nobody is left to evaluate, if `k` does not fit, or if the model was trained on a target.
@@ -122,18 +125,15 @@ def evaluate(
     members = _unique_names(members or {}, (MODEL, CEILING, MEMBERS, *baselines))
     windows = list(windows or [None])
     settings = {"k": k, "exclude_seen": exclude_seen, "batch_size": batch_size, "allow_fewer": allow_fewer}
-    evaluators = [
-        RankingEvaluator(
-            encode_evaluation(interactions, processor, split, subset, window, update_history), processor, **settings
-        )
-        for window in windows
-    ]
+
+    def evaluator_of(window: Window | None) -> RankingEvaluator:
+        rows = encode_evaluation(interactions, processor, split, subset, window, update_history, request_time)
+        return RankingEvaluator(rows, processor, **settings)
+
+    evaluators = [evaluator_of(window) for window in windows]
     rankers = evaluators
-    if not update_history and len(windows) > 1:  # one ranking serves all windows
-        whole = Window(windows[0].first, windows[-1].end)
-        rankers = [
-            RankingEvaluator(encode_evaluation(interactions, processor, split, subset, whole), processor, **settings)
-        ]
+    if not (update_history or request_time) and len(windows) > 1:  # one ranking serves all windows
+        rankers = [evaluator_of(Window(windows[0].first, windows[-1].end))]
     for evaluator in rankers:
         evaluator.progress = progress
     ranked = {name: _lists(model, name, rankers, evaluators) for name, model in {**models, **members}.items()}
@@ -184,6 +184,7 @@ def evaluate(
         "k": list(k),
         "exclude_seen": exclude_seen,
         "history": "updated" if update_history else "frozen",
+        "request_time": request_time and processor.reads_times,
         "num_rounds": num_rounds,
     }
     if told:

@@ -63,6 +63,7 @@ CHOICES = {
     "loss": ("cross_entropy", "sampled_softmax", "gbce"),
     "negative_sampling": ("uniform", "popularity", "in_batch"),
     "position_embedding_type": ("rope", "absolute"),
+    "time_intervals": ("none", "input", "attention"),
     "voting": ("probability", "log_probability", "reciprocal_rank"),
 }
 # Settings of any transformers version that are not fields of `PreTrainedConfig`.
@@ -273,6 +274,11 @@ class Bert4RecConfig(_CheckpointConfig):
             One `{"name", "size"}` for each vector of an item, such as one of its text, in the order of the columns of
             `Bert4RecModel.set_vector_features`. A projection adds each to the item's embedding, where an item feature
             is added; an item may lack it.
+        time_intervals (`str`, *optional*, defaults to `"none"`):
+            What the model learns from the times of events and from the moment that is asked for, its `timestamps`:
+            `"none"`; `"input"`: an embedding of the time since the event before; `"attention"`: also a bias of each
+            head by the time between two positions, as in HSTU (https://huggingface.co/papers/2402.17152), which needs
+            the attention implementation eager or sdpa.
         vocabulary_hash (`str`, *optional*):
             [`Bert4RecProcessor.vocabulary_hash`] of the model's processor.
 
@@ -319,6 +325,7 @@ class Bert4RecConfig(_CheckpointConfig):
     item_features: list[dict] | None = None
     user_features: list[dict] | None = None
     vector_features: list[dict] | None = None
+    time_intervals: str = "none"
     vocabulary_hash: str | None = None
 
     def __post_init__(self, **kwargs):
@@ -357,7 +364,7 @@ class Bert4RecConfig(_CheckpointConfig):
     def validate_choices(self) -> None:
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"hidden_act is {self.hidden_act!r}; it must be one of {', '.join(ACT2FN)}.")
-        for name in ("position_embedding_type", "loss", "negative_sampling"):
+        for name in ("position_embedding_type", "loss", "negative_sampling", "time_intervals"):
             _check_choice(self, name)
         if self.repeat_prior and self.loss != "cross_entropy":
             raise ValueError(f"repeat_prior needs the loss cross_entropy, not {self.loss}.")
@@ -389,7 +396,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
         weights (`list[float]`, *optional*):
             A weight above 0 for each member; equal if not given. Only their ratios count.
         vocab_size, pad_token_id, mask_token_id, unk_token_id, item_features, user_features, vector_features,
-        vocabulary_hash:
+        time_intervals, vocabulary_hash:
             As for [`Bert4RecConfig`]. `user_features` are those of all members; each uses its own, matched by name.
 
     Raises `StrictDataclassError` for values that do not fit together, and `ValueError` for unknown settings.
@@ -408,6 +415,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
     item_features: list[dict] | None = None
     user_features: list[dict] | None = None
     vector_features: list[dict] | None = None
+    time_intervals: str = "none"
     vocabulary_hash: str | None = None
 
     def __post_init__(self, **kwargs):
@@ -434,7 +442,8 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
             raise ValueError("members must be one Bert4RecConfig or several.")
         known = {feature["name"]: feature for feature in self.user_features}
         for number, member in enumerate(self.members):
-            for name in ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "exclude_seen_in_loss"):
+            same = ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "time_intervals")
+            for name in (*same, "exclude_seen_in_loss"):
                 if getattr(member, name) != getattr(self, name):
                     raise ValueError(
                         f"member {number} has {name} {getattr(member, name)}, the ensemble {getattr(self, name)}."

@@ -13,6 +13,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 
 from .configuration_bert4rec import Bert4RecConfig, feature_sizes
+from .masking_bert4rec import NUM_TIME_BUCKETS, previous, time_buckets
 
 
 class Bert4RecDropout(nn.Dropout):
@@ -179,7 +180,9 @@ class Bert4RecOutputLayer(NonDynamicallyQuantizableLinear):
 
 
 class Bert4RecEmbeddings(nn.Module):
-    """Item, user and (`config.position_embedding_type`) position embeddings: summed, then LayerNorm and dropout."""
+    """
+    Item, user and, as the config says, position and time embeddings: summed, then LayerNorm and dropout.
+    """
 
     def __init__(self, config: Bert4RecConfig):
         super().__init__()
@@ -190,6 +193,8 @@ class Bert4RecEmbeddings(nn.Module):
         self.user_embeddings = nn.ModuleList(
             nn.Embedding(feature["num_values"], config.hidden_size, padding_idx=0) for feature in config.user_features
         )
+        if config.time_intervals != "none":
+            self.time_embeddings = nn.Embedding(NUM_TIME_BUCKETS, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Bert4RecDropout(config.hidden_dropout_prob)
 
@@ -199,6 +204,7 @@ class Bert4RecEmbeddings(nn.Module):
         position_ids: torch.LongTensor,
         user_features: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> torch.Tensor:
         if inputs_embeds is None:
             inputs_embeds = self.item_embeddings(input_ids)
@@ -215,6 +221,8 @@ class Bert4RecEmbeddings(nn.Module):
                 # Not an EmbeddingBag, of which OpenVINO makes something else
                 count = (values > 0).sum(1).clamp(min=1)[:, None, None]
                 hidden_states = hidden_states + embedding(values).sum(1, keepdim=True) / count
+        if timestamps is not None:
+            hidden_states = hidden_states + self.time_embeddings(time_buckets(timestamps, previous(timestamps)))
         return self.dropout(self.norm(hidden_states))
 
 

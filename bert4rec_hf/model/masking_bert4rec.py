@@ -1,9 +1,10 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""The attention masks of BERT4Rec: bidirectional or causal, of all queries or of some."""
+"""The attention masks of BERT4Rec: bidirectional or causal, of all queries or of some, with a bias by time."""
 
 import inspect
 
 import torch
+from torch import nn
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 
 from .configuration_bert4rec import Bert4RecConfig
@@ -11,6 +12,8 @@ from .configuration_bert4rec import Bert4RecConfig
 
 # No KV cache; the name of the argument depends on the transformers version.
 NO_CACHE = {"cache" if "cache" in inspect.signature(create_causal_mask).parameters else "past_key_values": None}
+# Buckets of the time between two moments: 0 where it is unknown, then 35% wider each, up to 5 years.
+NUM_TIME_BUCKETS = 64
 
 
 def can_narrow(
@@ -69,3 +72,49 @@ def make_mask_of(
 def additive_mask(mask: torch.BoolTensor, dtype: torch.dtype) -> torch.Tensor:
     """The additive attention mask: 0 where `mask` is true, the minimum of `dtype` elsewhere."""
     return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def time_buckets(moments: torch.LongTensor, earlier: torch.LongTensor) -> torch.LongTensor:
+    """The buckets of the times from `earlier` to `moments`, both in seconds, 0 where unknown; they are broadcast."""
+    seconds = (moments - earlier).abs()
+    buckets = 1 + (seconds.float().log1p() / 0.301).long().clamp(max=NUM_TIME_BUCKETS - 2)
+    return buckets.masked_fill((moments <= 0) | (earlier <= 0), 0)
+
+
+def previous(timestamps: torch.LongTensor) -> torch.LongTensor:
+    """The timestamp before each of `(batch_size, sequence_length)`; unknown before the first."""
+    return nn.functional.pad(timestamps[:, :-1], (1, 0))
+
+
+class Bert4RecTimeBias(nn.Embedding):
+    """
+    A bias of each attention head by the time between a query's moment and a key's event, by buckets, as in HSTU
+    (https://huggingface.co/papers/2402.17152), the same in all layers. It starts at 0.
+    """
+
+    def __init__(self, config: Bert4RecConfig):
+        super().__init__(NUM_TIME_BUCKETS, config.num_attention_heads)
+        self.config = config
+
+    def forward(
+        self, mask: torch.Tensor | None, timestamps: torch.LongTensor, positions: torch.LongTensor | None = None
+    ) -> torch.Tensor:
+        """
+        `mask`, of [`make_mask`] or of [`make_mask_of`] `positions`, with the bias added.
+
+        Raises:
+            `ValueError`: if the attention implementation takes no additive mask.
+        """
+        if self.config._attn_implementation not in ("eager", "sdpa"):
+            raise ValueError(
+                "time_intervals 'attention' needs attn_implementation eager or sdpa, not "
+                f"{self.config._attn_implementation}."
+            )
+        keys = previous(timestamps) if self.config.is_causal else timestamps  # a causal input is the event before
+        queries = timestamps if positions is None else timestamps.gather(1, positions)
+        bias = super().forward(time_buckets(queries[:, :, None], keys[:, None])).permute(0, 3, 1, 2)
+        if mask is None and self.config.is_causal:
+            mask = torch.ones(bias.shape[2:], dtype=torch.bool, device=bias.device).tril()
+        if mask is None:
+            return bias
+        return bias + (additive_mask(mask, bias.dtype) if mask.dtype == torch.bool else mask)

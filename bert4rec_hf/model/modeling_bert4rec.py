@@ -37,7 +37,7 @@ from .loss_bert4rec import (
     mixture_loss,
     select_targets,
 )
-from .masking_bert4rec import can_narrow, make_mask, make_mask_of
+from .masking_bert4rec import Bert4RecTimeBias, can_narrow, make_mask, make_mask_of
 from .recommendation_bert4rec import Bert4RecRecommendationOutput, NextItemMixin
 from .weights_bert4rec import WeightsMixin
 
@@ -66,7 +66,7 @@ class Bert4RecPreTrainedModel(WeightsMixin, PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if isinstance(module, Bert4RecZeroLinear):
+        if isinstance(module, (Bert4RecZeroLinear, Bert4RecTimeBias)):
             init.zeros_(module.weight)
         elif isinstance(module, nn.Linear) and not isinstance(module, Bert4RecOutputLayer):  # that is an embedding
             init.lecun_normal_(module.weight)
@@ -156,6 +156,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         self.final_norm = (
             nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if config.norm_first else nn.Identity()
         )
+        self.time_bias = Bert4RecTimeBias(config) if config.time_intervals == "attention" else None
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -175,6 +176,7 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         user_features: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         output_positions: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
         r"""
@@ -191,9 +193,14 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
                 Item embeddings, features included, instead of `input_ids`.
             output_positions (`torch.LongTensor` of shape `(batch_size, num_outputs)`, *optional*):
                 Positions of the returned states; where possible the last layer computes no others.
+            timestamps (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                For `config.time_intervals`: the moment that each position is about, in seconds since 1970, 0 where it
+                is unknown, as all are by default. It is that of the item, masked or not, or, if the model is causal,
+                that of the next item, which the position predicts.
 
         Raises:
-            `ValueError`: for neither or both of `input_ids` and `inputs_embeds`, or for too long a sequence.
+            `ValueError`: for neither or both of `input_ids` and `inputs_embeds`, for too long a sequence, or for
+            `timestamps` of a model that does not read them.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
@@ -213,8 +220,19 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
                 device = input_ids.device if inputs_embeds is None else inputs_embeds.device
                 position_ids = torch.arange(sequence_length - 1, -1, -1, device=device)[None]
 
-        hidden_states = self.embeddings(input_ids, position_ids, user_features, inputs_embeds)
+        if self.config.time_intervals == "none":
+            if timestamps is not None:
+                raise ValueError("the model does not read timestamps: its time_intervals is 'none'.")
+        elif timestamps is None:
+            inputs = input_ids if inputs_embeds is None else inputs_embeds
+            timestamps = torch.zeros(inputs.shape[:2], dtype=torch.long, device=inputs.device)
+        elif attention_mask is not None and attention_mask.dim() == 2:
+            timestamps = timestamps.masked_fill(attention_mask == 0, 0)
+
+        hidden_states = self.embeddings(input_ids, position_ids, user_features, inputs_embeds, timestamps)
         mask = make_mask(self.config, hidden_states, attention_mask)
+        if self.time_bias is not None:
+            mask = self.time_bias(mask, timestamps)
         if self.config.position_embedding_type == "rope":
             kwargs["position_embeddings"] = rotary_position_embeddings(self.config, position_ids)
         for layer in self.layers[:-1]:
@@ -223,6 +241,8 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             self.config, output_positions, hidden_states, attention_mask, kwargs
         ):
             mask = make_mask_of(self.config, output_positions, hidden_states, attention_mask)
+            if self.time_bias is not None:
+                mask = self.time_bias(mask, timestamps, output_positions)
             hidden_states = self.layers[-1](hidden_states, mask, output_positions, **kwargs)
         else:
             hidden_states = self.layers[-1](hidden_states, mask, **kwargs)
@@ -334,6 +354,7 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
         target_positions: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor] | MaskedLMOutput:
         r"""
@@ -378,6 +399,7 @@ class Bert4RecForMaskedLM(NextItemMixin, Bert4RecPreTrainedModel):
             user_features=user_features,
             inputs_embeds=inputs_embeds,
             output_positions=target_positions,
+            timestamps=timestamps,
             **kwargs,
         )
         states = outputs[0].flatten(0, 1)

@@ -171,6 +171,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         user_features: torch.LongTensor | None = None,
         labels: torch.LongTensor | None = None,
         target_positions: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor] | MaskedLMOutput:
         r"""
@@ -188,6 +189,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
                     self.features_of(member, user_features),
                     labels=labels,
                     target_positions=target_positions,
+                    timestamps=timestamps,
                     **kwargs,
                 ).loss
                 for member in self.members
@@ -196,7 +198,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         if labels is None or not self.training:
             shape = (input_ids if target_positions is None else target_positions).shape
             states = self.states_at(
-                None, input_ids, attention_mask, user_features, target_positions, position_ids=position_ids
+                None, input_ids, attention_mask, user_features, target_positions, position_ids, timestamps
             )
             logits = torch.cat([*self.vote(states)]).view(*shape, -1)
         return MaskedLMOutput(loss=loss, logits=logits)
@@ -208,8 +210,9 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> torch.Tensor:
-        states = self.next_item_states(input_ids, attention_mask, user_features)
+        states = self.next_item_states(input_ids, attention_mask, user_features, timestamps)
         scores = torch.empty(input_ids.shape[0], self.config.vocab_size, device=input_ids.device)
         for (rows,), voted in zip(self.pieces(scores), self.vote(states)):
             rows.copy_(voted)
@@ -220,10 +223,11 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> list[tuple[torch.Tensor, ...]]:
         """[`~Bert4RecForMaskedLM.next_item_states`] of each member."""
         return [
-            member.next_item_states(input_ids, attention_mask, self.features_of(member, user_features))
+            member.next_item_states(input_ids, attention_mask, self.features_of(member, user_features), timestamps)
             for member in self.members
         ]
 
@@ -246,12 +250,16 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         return self.item_vectors()
 
     def repeated_probabilities(
-        self, input_ids: torch.LongTensor, item_ids: torch.LongTensor, user_features: torch.LongTensor | None = None
+        self,
+        input_ids: torch.LongTensor,
+        item_ids: torch.LongTensor,
+        user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> torch.Tensor | None:
         if self.config.voting != "probability":  # other votes are no sums of parts
             return None
         repeated = [
-            member.repeated_probabilities(input_ids, item_ids, self.features_of(member, user_features))
+            member.repeated_probabilities(input_ids, item_ids, self.features_of(member, user_features), timestamps)
             for member in self.members
         ]
         if all(part is None for part in repeated):
@@ -268,6 +276,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         user_features: torch.LongTensor | None = None,
         positions: torch.LongTensor | None = None,
         position_ids: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> list[tuple[torch.Tensor, ...]]:
         """
         The arguments of each member's `log_probabilities` at the indices `places` `(num_states,)` of the flattened
@@ -276,7 +285,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         states = []
         for member in self.members:
             features = self.features_of(member, user_features)
-            state = member.model(input_ids, attention_mask, position_ids, features, output_positions=positions)[0]
+            inputs = {"user_features": features, "timestamps": timestamps, "output_positions": positions}
+            state = member.model(input_ids, attention_mask, position_ids, **inputs)[0]
             history = member.histories_at(input_ids, attention_mask, positions, places)
             state = state.flatten(0, 1)
             states.append((state if places is None else state[places], *history))
@@ -293,13 +303,14 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         temperature: float = 1.0,
         target_positions: torch.LongTensor | None = None,
         exclude_ids: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> tuple[torch.LongTensor, torch.FloatTensor]:
         """
         For distillation: the ensemble's most likely items at each label, and their probabilities renormalised over
         these items, both `(num_labels, num_items)`, row by row; without `exclude_ids`, as in [`linear_cross_entropy`].
         """
         positions, places, labels = select_targets(labels, target_positions)
-        states = self.states_at(places, input_ids, attention_mask, user_features, positions)
+        states = self.states_at(places, input_ids, attention_mask, user_features, positions, timestamps=timestamps)
         num_items, end, top = min(num_items, self.config.vocab_size - 3), 0, []
         for voted in self.vote(states, 1_000_000):
             start, end = end, end + len(voted)

@@ -57,7 +57,9 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
         Args:
             inputs (`dict` or `list[dict]`, or a generator of such, as `iter(dataset)` is):
                 For each user `"history"`, raw item ids, oldest first, possibly empty; and, *optional*, `"profile"`,
-                user feature names to values, `"candidates"` and `"exclude"`, as below but for this user alone.
+                user feature names to values, `"candidates"` and `"exclude"`, as below but for this user alone; and,
+                for a model that reads times, `"times"`, when the events were, and `"request_time"`, the moment to
+                recommend for, as of [`Bert4RecProcessor.__call__`].
             k (`int`, *optional*):
                 Length of the lists, less where fewer items can be recommended to a user; 10 by default.
             exclude_seen (`bool`, *optional*, defaults to `False`):
@@ -114,7 +116,7 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
             return self.explain(user, [item_ids])[0]
         tokens = self._encode_known(item_ids)
         inputs = self.ensure_tensor_on_device(**self.preprocess(user))
-        inputs = {name: inputs[name] for name in ("input_ids", "attention_mask", "user_features") if name in inputs}
+        inputs = {name: inputs[name] for name in self.processor.model_input_names if name in inputs}
         explained = self.model.explain(item_ids=tokens, **inputs)
         is_event = is_item(self.model.config, inputs["input_ids"][0])
         history = inputs["input_ids"][0][is_event]
@@ -156,7 +158,7 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
         return sorted(known if among is None else known & among)
 
     def preprocess(self, user: dict, candidate_ids: set | None = None) -> dict:
-        names = {"history", "profile", "candidates", "exclude"}
+        names = {"history", "profile", "candidates", "exclude", "times", "request_time"}
         if not isinstance(user, dict) or "history" not in user or set(user) - names:
             raise ValueError(
                 "a user is {'history': [...], 'profile': {...}}, perhaps with 'candidates' and 'exclude', not "
@@ -166,10 +168,15 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
             raise ValueError(f"a history is a list of item ids, not {user['history']!r}.")
         if not isinstance(user.get("profile"), (dict, type(None))):
             raise ValueError(f"a profile is a dict of user features, not {user['profile']!r}.")
-        inputs = self.processor([list(user["history"])], [user.get("profile")])
+        if not isinstance(user.get("times"), (list, tuple, np.ndarray, type(None))):
+            raise ValueError(f"times is a list, of a time for each event, not {user['times']!r:.200}.")
+        times = {} if user.get("times") is None else {"times": [user["times"]]}
+        if user.get("request_time") is not None:
+            times["request_times"] = [user["request_time"]]
+        inputs = self.processor([list(user["history"])], [user.get("profile")], **times)
         if not inputs["input_ids"].shape[1]:  # Pipeline's batching needs at least one column
-            for name in ("input_ids", "attention_mask"):
-                inputs[name] = torch.full((1, 1), self.processor.pad_token_id)
+            for name in {"input_ids", "attention_mask", "timestamps"} & inputs.keys():
+                inputs[name] = torch.nn.functional.pad(inputs[name], (1, 0), value=self.processor.pad_token_id)
         # Every user has a row of each filter, so that users of a batch never share one; batching pads it with PAD.
         candidates, excluded = [ALL_ITEMS], []
         if user.get("candidates") is not None:

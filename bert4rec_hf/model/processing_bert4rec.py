@@ -22,6 +22,7 @@ from .vocabulary_bert4rec import (
     grow_vocabulary,
     hash_of,
     merge_checkpoints,
+    moments_of,
     raw_values,
     unit_vectors,
 )
@@ -71,7 +72,7 @@ class Bert4RecProcessor(ProcessorMixin):
             saved; `None` for an ensemble with both objectives.
     """
 
-    model_input_names = ["input_ids", "attention_mask", "user_features"]
+    model_input_names = ["input_ids", "attention_mask", "user_features", "timestamps"]
     pad_token_id, mask_token_id, unk_token_id = 0, 1, 2
     bos_token_id = eos_token_id = None
     padding_side = "left"
@@ -141,6 +142,11 @@ class Bert4RecProcessor(ProcessorMixin):
     def user_feature_names(self) -> list[str]:
         return [feature["name"] for feature in self.vocabulary.get("user_features", [])]
 
+    @property
+    def reads_times(self) -> bool:
+        """Whether the model reads when events were: `time_intervals` of `data`."""
+        return (self.data or {}).get("time_intervals", "none") != "none"
+
     @cached_property
     def _token_ids(self) -> dict:
         return {item: token for token, item in enumerate(self.vocabulary["item_ids"], start=NUM_SPECIAL_TOKENS)}
@@ -188,7 +194,12 @@ class Bert4RecProcessor(ProcessorMixin):
         return [value_id for name, ids in features for value_id in ids((profile or {}).get(name))]
 
     def __call__(
-        self, histories: list, profiles: list[dict | None] | dict | None = None, return_tensors: str | None = "pt"
+        self,
+        histories: list,
+        profiles: list[dict | None] | dict | None = None,
+        return_tensors: str | None = "pt",
+        times: list | None = None,
+        request_times: list | None = None,
     ) -> BatchFeature:
         """
         Encodes whole histories; the model truncates them.
@@ -200,16 +211,22 @@ class Bert4RecProcessor(ProcessorMixin):
                 The users' profiles, feature names to values; `None` and missing names are fine.
             return_tensors (`str`, *optional*, defaults to `"pt"`):
                 `"pt"`, `"np"` or `None` for lists.
+            times (`list[list]` or `list`, *optional*):
+                For a model that reads times, when the events of each history were: seconds since 1970, datetimes or
+                ISO 8601 texts, `None` where unknown.
+            request_times (`list`, or a time, *optional*):
+                The moment to recommend to each user for, likewise.
 
         Returns:
             [`BatchFeature`] with `input_ids` and `attention_mask` `(batch_size, longest history)`, padded on the left,
-            and, for a model with user features, `user_features` `(batch_size, sum of their max_values)`.
+            for a model with user features, `user_features` `(batch_size, sum of their max_values)`, and for one that
+            reads times `timestamps` `(batch_size, longest history + 1)`, as for [`Bert4RecForMaskedLM.score`].
         """
         histories = _as_list(histories)
         if not _is_list(histories):
             raise ValueError(f"a history is a list of item ids, not {histories!r:.200}.")
         if not len(histories) or not _is_list(_as_list(histories[0])):
-            histories = [histories]
+            histories, times = [histories], None if times is None else [times]
         histories = [_as_list(history) for history in histories]
         for history in histories:
             if not _is_list(history):  # a string would be read as its letters
@@ -227,9 +244,28 @@ class Bert4RecProcessor(ProcessorMixin):
         }
         if self.user_feature_names:
             data["user_features"] = [self.encode_profile(profile) for profile in profiles]
+        if self.reads_times:
+            data["timestamps"] = self._encode_times(histories, times, request_times, longest)
+        elif times is not None or request_times is not None:
+            logger.warning_once("The model does not read times; they are ignored.")
         if return_tensors is not None:
             data = {name: np.asarray(rows, dtype=np.int64) for name, rows in data.items()}
         return BatchFeature(data, tensor_type=return_tensors)
+
+    def _encode_times(self, histories: list, times, request_times, longest: int) -> list[list[int]]:
+        times, request_times = _as_list(times), _as_list(request_times)
+        times = [None] * len(histories) if times is None else [_as_list(row) for row in times]
+        if not _is_list(request_times):
+            request_times = [request_times] * len(histories)
+        if not len(times) == len(request_times) == len(histories):
+            raise ValueError(
+                f"there are {len(histories)} histories, the times of {len(times)} and {len(request_times)} moments."
+            )
+        rows = []
+        for history, row, request_time in zip(histories, times, request_times):
+            is_kept = [self.unknown_items == "unk" or item in self._token_ids for item in history]
+            rows.append(moments_of(row, is_kept, request_time))
+        return [[0] * (longest + 1 - len(row)) + row for row in rows]
 
     def decode(self, item_ids: ArrayLike) -> list:
         """Token ids, of any shape, to lists of raw ids in their original type; `None` for PAD, MASK and UNK."""
@@ -265,6 +301,7 @@ class Bert4RecProcessor(ProcessorMixin):
             "vector_features": [
                 {"name": f["name"], "size": f["size"]} for f in self.vocabulary.get("vector_features", [])
             ],
+            "time_intervals": (self.data or {}).get("time_intervals", "none"),
             "vocabulary_hash": self.vocabulary_hash,
         }
 

@@ -74,6 +74,7 @@ class RecommendationMixin:
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> torch.Tensor:
         """
         Scores every item as the next one of each history, by the state of a MASK appended to it.
@@ -86,6 +87,9 @@ class RecommendationMixin:
                 0 for padding; by default PAD is padding.
             user_features (`torch.LongTensor` of shape `(batch_size, num_user_features)`, *optional*):
                 Value ids of the user's features.
+            timestamps (`torch.LongTensor` of shape `(batch_size, sequence_length + 1)`, *optional*):
+                For a model with `config.time_intervals`: when each event was, and last the moment to recommend for,
+                in seconds since 1970, 0 where it is unknown.
 
         Returns:
             `torch.FloatTensor` of shape `(batch_size, vocab_size)`: log-probabilities over the recommendable items,
@@ -107,12 +111,13 @@ class RecommendationMixin:
         allow_fewer: bool = False,
         max_per: dict[str, int] | None = None,
         diversity: float = 0.0,
+        timestamps: torch.LongTensor | None = None,
     ) -> Bert4RecRecommendationOutput:
         """
         Recommends the `k` best next items of each history. Items of the history are allowed unless `exclude_seen`.
 
         Args:
-            input_ids, attention_mask, user_features:
+            input_ids, attention_mask, user_features, timestamps:
                 As for [`~RecommendationMixin.score`].
             k (`int`, *optional*, defaults to 10):
                 Number of items.
@@ -136,13 +141,13 @@ class RecommendationMixin:
             features that the model does not have.
             `FloatingPointError`: if a score is NaN, as after a training that diverged.
         """
-        self.check_inputs(input_ids, attention_mask, user_features, candidate_ids, exclude_ids)
+        self.check_inputs(input_ids, attention_mask, user_features, candidate_ids, exclude_ids, timestamps)
         limits = [(self.feature_values(name), _check_limit(name, limit)) for name, limit in (max_per or {}).items()]
         if not 0 <= diversity <= 1:
             raise ValueError(f"diversity is {diversity}; it must be from 0 to 1.")
         exclude_seen = exclude_seen or self.config.exclude_seen_in_loss
         seen_ids = self.seen_items(input_ids, attention_mask)
-        scores, top_k = self.prepare_ranking(input_ids, attention_mask, user_features)
+        scores, top_k = self.prepare_ranking(input_ids, attention_mask, user_features, timestamps)
         filters = {"exclude_seen": exclude_seen, "candidate_ids": candidate_ids, "exclude_ids": exclude_ids}
         rank = partial(rank_items, scores, seen_ids, **filters, top_k=top_k)
         if not limits and not diversity:
@@ -210,6 +215,7 @@ class RecommendationMixin:
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
         batch_size: int = 64,
+        timestamps: torch.LongTensor | None = None,
     ) -> "Bert4RecExplanationOutput":
         """
         How much each event of one user's history raises the log-probability of items: their score after the whole
@@ -219,33 +225,38 @@ class RecommendationMixin:
             input_ids (`torch.LongTensor` of shape `(1, sequence_length)`): the history, as for `recommend`.
             item_ids (`torch.LongTensor` of shape `(num_items,)`): token ids of the items to explain.
             batch_size (`int`, *optional*, defaults to 64): events that are left out at once.
+            timestamps (`torch.LongTensor` of shape `(1, sequence_length + 1)`, *optional*): as for `recommend`.
 
         Raises:
             `ValueError`: for more than one user, or for ids that are not items.
         """
-        self.check_inputs(input_ids, attention_mask, user_features)
+        self.check_inputs(input_ids, attention_mask, user_features, timestamps=timestamps)
         _check_ids("item_ids", item_ids, (1,), self.config.vocab_size)
         if len(input_ids) != 1 or not is_item(self.config, item_ids).all():
             raise ValueError("explain takes the history of one user, and items: not PAD, MASK or UNK.")
         history = self.seen_items(input_ids, attention_mask)
         places = history[0].nonzero()[:, 0]
         batch_size = max(1, min(batch_size, 2**24 // self.config.vocab_size))  # 64 MB of scores
-        scores = [self.score(history, None, user_features)[:, item_ids]]
+        scores = [self.score(history, None, user_features, timestamps)[:, item_ids]]
         for left_out in places.split(batch_size) if len(places) else ():
             rows = history.repeat(len(left_out), 1)
             rows.scatter_(1, left_out[:, None], self.config.pad_token_id)
-            features = None if user_features is None else user_features.expand(len(rows), -1)
-            scores.append(self.score(rows, None, features)[:, item_ids])
+            same = [None if part is None else part.expand(len(rows), -1) for part in (user_features, timestamps)]
+            scores.append(self.score(rows, None, *same)[:, item_ids])
         scores = torch.cat(scores)
         raised = scores.new_zeros(len(item_ids), history.shape[1])
         raised[:, places] = (scores[:1] - scores[1:]).T
         raised[scores[0].isneginf()] = 0.0  # nothing raises what is never recommended
-        repeated = self.repeated_probabilities(history, item_ids, user_features)
+        repeated = self.repeated_probabilities(history, item_ids, user_features, timestamps)
         repeat_share = None if repeated is None else (repeated.log() - scores[0]).exp()
         return Bert4RecExplanationOutput(scores=scores[0], raised=raised, repeat_share=repeat_share)
 
     def repeated_probabilities(
-        self, input_ids: torch.LongTensor, item_ids: torch.LongTensor, user_features: torch.LongTensor | None = None
+        self,
+        input_ids: torch.LongTensor,
+        item_ids: torch.LongTensor,
+        user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> torch.Tensor | None:
         """The part of the probabilities of items `(num_items,)` that a repeat prior gives them; `None` without one."""
         raise NotImplementedError
@@ -255,9 +266,10 @@ class RecommendationMixin:
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> tuple[torch.Tensor | Projection | Mixture, Callable]:
         """The `scores` and the `top_k` of [`rank_items`]."""
-        return self.score(input_ids, attention_mask, user_features), dense_top_k
+        return self.score(input_ids, attention_mask, user_features, timestamps), dense_top_k
 
     def check_inputs(
         self,
@@ -266,6 +278,7 @@ class RecommendationMixin:
         user_features: torch.LongTensor | None = None,
         candidate_ids: torch.LongTensor | None = None,
         exclude_ids: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> None:
         """Raises `ValueError` for invalid inputs of [`~RecommendationMixin.recommend`]: a GPU ends the process."""
         _check_ids("input_ids", input_ids, (2,), self.config.vocab_size)
@@ -281,6 +294,15 @@ class RecommendationMixin:
                 _check_ids(name, ids, (1, 2), self.config.vocab_size, is_there)
                 if ids.ndim == 2 and len(ids) != len(input_ids):
                     raise ValueError(f"{name} has {len(ids)} rows, input_ids {len(input_ids)}.")
+        if timestamps is not None:
+            _check_ids("timestamps", timestamps, (2,))
+            if self.config.time_intervals == "none":
+                raise ValueError("the model does not read timestamps: its time_intervals is 'none'.")
+            if timestamps.shape != (len(input_ids), input_ids.shape[1] + 1):
+                raise ValueError(
+                    f"timestamps has shape {tuple(timestamps.shape)}, input_ids {tuple(input_ids.shape)}; it needs a "
+                    "column more, the moment to recommend for."
+                )
         if user_features is not None:
             names = [feature["name"] for feature in self.config.user_features]
             sizes = feature_sizes(self.config.user_features)
@@ -311,8 +333,9 @@ class NextItemMixin(RecommendationMixin):
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> torch.Tensor:
-        return self.log_probabilities(*self.next_item_states(input_ids, attention_mask, user_features))
+        return self.log_probabilities(*self.next_item_states(input_ids, attention_mask, user_features, timestamps))
 
     def log_probabilities(self, hidden_states: torch.Tensor, *history: torch.LongTensor) -> torch.Tensor:
         """
@@ -333,6 +356,7 @@ class NextItemMixin(RecommendationMixin):
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """
         The arguments of [`~Bert4RecForMaskedLM.log_probabilities`]: the encoder's states `(batch_size, hidden_size)`
@@ -345,19 +369,23 @@ class NextItemMixin(RecommendationMixin):
             history = item_ids, ages.masked_fill(~is_item(self.config, item_ids), 0)
         elif self.config.exclude_seen_in_loss:
             history = (item_ids,)
-        input_ids, attention_mask, last = self.add_mask(item_ids, attention_mask)
-        outputs = self.model(input_ids, attention_mask, user_features=user_features, output_positions=last)
-        return outputs[0][:, 0], *history
+        input_ids, attention_mask, last, timestamps = self.add_mask(item_ids, attention_mask, timestamps)
+        inputs = {"user_features": user_features, "timestamps": timestamps, "output_positions": last}
+        return self.model(input_ids, attention_mask, **inputs)[0][:, 0], *history
 
     def add_mask(
-        self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None
-    ) -> tuple[torch.LongTensor, torch.Tensor, torch.LongTensor]:
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        timestamps: torch.LongTensor | None = None,
+    ) -> tuple[torch.LongTensor, torch.Tensor, torch.LongTensor, torch.LongTensor | None]:
         """
         The newest items of histories padded on either side, followed by MASK and aligned right. If the model is
         causal, they are aligned left, and MASK stands before histories that are not truncated.
 
         Returns:
-            Token ids and attention mask, `(batch_size, width)`, and the last column of each row, `(batch_size, 1)`.
+            Token ids and attention mask, `(batch_size, width)`, the last column of each row, `(batch_size, 1)`, and
+            the moments of [`Bert4RecModel.forward`] `(batch_size, width)`, if `timestamps` are given as for `score`.
         """
         if attention_mask is None:
             attention_mask = input_ids != self.config.pad_token_id
@@ -373,7 +401,13 @@ class NextItemMixin(RecommendationMixin):
         masked = input_ids.new_full((len(input_ids), width + 1), self.config.pad_token_id)
         masked[:, 0 if self.config.is_causal else width - 1] = self.config.mask_token_id
         masked = masked.scatter(1, columns, input_ids)[:, :width]
-        return masked, (masked != self.config.pad_token_id).long(), last
+        if timestamps is not None:
+            events, moment = timestamps[:, :-1], timestamps[:, -1:]
+            moments = events.new_zeros(len(events), width + 1).scatter(1, columns, events)
+            if self.config.is_causal:  # a position is about the next event
+                moments = nn.functional.pad(moments[:, 1:-1], (0, 1))
+            timestamps = moments[:, :width].scatter(1, last, moment)
+        return masked, (masked != self.config.pad_token_id).long(), last, timestamps
 
     def feature_values(self, name: str) -> torch.Tensor:
         names = [feature["name"] for feature in self.config.item_features]
@@ -408,6 +442,7 @@ class NextItemMixin(RecommendationMixin):
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> torch.Tensor:
         """
         A vector of each history, `(batch_size, hidden_size + 1)`; see [`~NextItemMixin.item_vectors`]. The arguments
@@ -417,8 +452,8 @@ class NextItemMixin(RecommendationMixin):
             `ValueError`: for a model with a repeat prior, or invalid ids.
         """
         self._check_vectors()
-        self.check_inputs(input_ids, attention_mask, user_features)
-        states = self.head(self.next_item_states(input_ids, attention_mask, user_features)[0])
+        self.check_inputs(input_ids, attention_mask, user_features, timestamps=timestamps)
+        states = self.head(self.next_item_states(input_ids, attention_mask, user_features, timestamps)[0])
         return nn.functional.pad(states, (0, 1), value=1.0)
 
     def _check_vectors(self):
@@ -429,11 +464,15 @@ class NextItemMixin(RecommendationMixin):
             )
 
     def repeated_probabilities(
-        self, input_ids: torch.LongTensor, item_ids: torch.LongTensor, user_features: torch.LongTensor | None = None
+        self,
+        input_ids: torch.LongTensor,
+        item_ids: torch.LongTensor,
+        user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> torch.Tensor | None:
         if self.repeat_prior is None:
             return None
-        states, history_ids, ages = self.next_item_states(input_ids, None, user_features)
+        states, history_ids, ages = self.next_item_states(input_ids, None, user_features, timestamps)
         _, shares = self.repeat_prior(states, ages)
         return (shares.T * (history_ids.T == item_ids)).sum(0)
 
@@ -442,10 +481,11 @@ class NextItemMixin(RecommendationMixin):
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> tuple[torch.Tensor | Projection | Mixture, Callable]:
         if self.config.vocab_size <= STREAM_FROM or self.config.exclude_seen_in_loss:
-            return super().prepare_ranking(input_ids, attention_mask, user_features)
-        states, *history = self.next_item_states(input_ids, attention_mask, user_features)
+            return super().prepare_ranking(input_ids, attention_mask, user_features, timestamps)
+        states, *history = self.next_item_states(input_ids, attention_mask, user_features, timestamps)
         scores = Projection(self.head(states), *self.output_layer(), self.special_ids)
         if not history:
             return scores, stream_top_k

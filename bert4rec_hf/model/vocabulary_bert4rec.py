@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import chain, pairwise
 
@@ -34,6 +35,46 @@ def normalize_value(value) -> str:
     if text.lower() in ("true", "false"):
         return text.capitalize()
     return "" if text.lower() in MISSING else text
+
+
+def to_seconds(time) -> int:
+    """
+    A time as seconds since 1970: a number of these, a `datetime`, NumPy's too, or a text such as
+    "2022-04-27T15:56:08+09:00". Without a time zone it is UTC. 0 for a missing one, and for what is before 1970.
+
+    Raises:
+        `ValueError`: for what is no time.
+    """
+    if time is None or time != time:  # NaN, NaT
+        return 0
+    try:
+        if isinstance(time, np.datetime64):
+            time = time.astype("datetime64[us]").item()
+        if isinstance(time, str):
+            time = datetime.fromisoformat(time)
+        if isinstance(time, datetime):
+            time = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+        if not isinstance(time, bool) and time < 10**11:  # beyond are milliseconds, and dates written as numbers
+            return max(int(time), 0)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(
+        f"{time!r:.100} is no time: give seconds since 1970, a datetime, or a text such as '2022-04-27T15:56:08'."
+    )
+
+
+def moments_of(times: Iterable | None, is_kept: list[bool], request_time=None) -> list[int]:
+    """
+    When the events of a history that `is_kept` names were, and last the moment to recommend for, in seconds, 0 where
+    unknown.
+
+    Raises:
+        `ValueError`: for what is no time, or if there is not one for each event.
+    """
+    times = [None] * len(is_kept) if times is None else list(times)
+    if len(times) != len(is_kept):
+        raise ValueError(f"a history has {len(is_kept)} events and {len(times)} times.")
+    return [*(to_seconds(time) for time, kept in zip(times, is_kept) if kept), to_seconds(request_time)]
 
 
 def ids_by_value(values: list[str]) -> dict[str, int]:

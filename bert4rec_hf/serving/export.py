@@ -62,7 +62,10 @@ class Bert4RecForExport(Bert4RecPreTrainedModel):
         self.k, self.exclude_seen = k, exclude_seen
 
     def forward(
-        self, input_ids: torch.LongTensor, user_features: torch.LongTensor | None = None
+        self,
+        input_ids: torch.LongTensor,
+        user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """
         Args:
@@ -70,11 +73,13 @@ class Bert4RecForExport(Bert4RecPreTrainedModel):
                 Whole histories, oldest item first, of any length, padded with 0 on the left.
             user_features (`torch.LongTensor` of shape `(batch_size, num_user_features)`, *optional*):
                 Value ids, for a model that has user features.
+            timestamps (`torch.LongTensor` of shape `(batch_size, sequence_length + 1)`, *optional*):
+                When the events were, and the moment to recommend for, for a model that reads times.
 
         Returns:
             `scores` `(batch_size, vocab_size)`, or `item_ids` and `scores`, both `(batch_size, k)`.
         """
-        scores = self.model.score(input_ids, None, user_features)
+        scores = self.model.score(input_ids, None, user_features, timestamps)
         if any(member.repeat_prior is not None for member in self.members):
             special_ids = torch.tensor(self.members[0].special_ids)
             scores = scores.index_fill(1, special_ids, -torch.inf)  # OpenVINO adds two probabilities of 0 to NaN
@@ -87,8 +92,11 @@ class Bert4RecForExport(Bert4RecPreTrainedModel):
 
 
 def add_mask_on_the_right(
-    config: Bert4RecConfig, input_ids: torch.LongTensor, attention_mask: None = None
-) -> tuple[torch.LongTensor, torch.Tensor, torch.LongTensor]:
+    config: Bert4RecConfig,
+    input_ids: torch.LongTensor,
+    attention_mask: None = None,
+    timestamps: torch.LongTensor | None = None,
+) -> tuple[torch.LongTensor, torch.Tensor, torch.LongTensor, torch.LongTensor | None]:
     """
     As [`~Bert4RecForMaskedLM.add_mask`] for histories that are padded on the left: its sizes may be symbolic, and
     without a scatter OpenVINO takes half the time. If the model is causal, MASK replaces the last padding of a history
@@ -98,13 +106,15 @@ def add_mask_on_the_right(
     masked = nn.functional.pad(input_ids, sides[:2], value=sides[2])
     # The last columns by their numbers: a slice would be traced for short histories only.
     width = torch.sym_min(masked.shape[1], config.max_position_embeddings)
-    masked = masked.index_select(1, torch.arange(width) + (masked.shape[1] - width))
+    columns = torch.arange(width) + (masked.shape[1] - width)
+    masked = masked.index_select(1, columns)
+    timestamps = None if timestamps is None else timestamps.index_select(1, columns)
     if config.is_causal:
         newer = nn.functional.pad(masked[:, 1:], (0, 1), value=config.mask_token_id)
         is_last_padding = (masked == config.pad_token_id) & (newer != config.pad_token_id)
         masked = masked.masked_fill(is_last_padding, config.mask_token_id)
     last = torch.zeros_like(masked[:, :1]) + (masked.shape[1] - 1)
-    return masked, (masked != config.pad_token_id).long(), last
+    return masked, (masked != config.pad_token_id).long(), last, timestamps
 
 
 @torch.no_grad()
@@ -144,6 +154,7 @@ class ExportedModel(RecommendationMixin):
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         user_features: torch.LongTensor | None = None,
+        timestamps: torch.LongTensor | None = None,
     ) -> torch.Tensor:
         input_ids = self.seen_items(input_ids, attention_mask)
         order = (input_ids != self.config.pad_token_id).long().argsort(dim=1, stable=True)
@@ -152,6 +163,11 @@ class ExportedModel(RecommendationMixin):
             if user_features is None:
                 user_features = input_ids.new_zeros(len(input_ids), sum(feature_sizes(self.config.user_features)))
             inputs["user_features"] = user_features.long().numpy()
+        if self.config.time_intervals != "none":
+            moments = input_ids.new_zeros(len(input_ids), input_ids.shape[1] + 1)
+            if timestamps is not None:
+                moments = torch.cat([timestamps[:, :-1].gather(1, order), timestamps[:, -1:]], dim=1)
+            inputs["timestamps"] = moments.numpy()
         scores = torch.from_numpy(self.run(inputs)["scores"])
         if scores.shape[1] != self.config.vocab_size:
             raise ValueError("the graph returns lists, not all scores; export it without --k.")
@@ -245,6 +261,9 @@ def _save_graphs(graph: Bert4RecForExport, export_format: str, folder: str, file
     if num_features:
         inputs["user_features"] = torch.zeros(2, num_features, dtype=torch.long)
         shapes["user_features"] = {0: sizes[0]}
+    if graph.config.time_intervals != "none":
+        inputs["timestamps"] = torch.full((2, 4), 10**9)
+        shapes["timestamps"] = sizes
     with _silence():
         exporter, config, quantizer = _exporter(export_format, int8="int8" in files)
         program, _ = exporter.export_program(graph, inputs, config(dynamic_shapes=shapes))

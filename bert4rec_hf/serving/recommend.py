@@ -16,9 +16,9 @@ import numpy as np
 
 
 try:
-    from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, FeatureIds
+    from ..model.vocabulary_bert4rec import NUM_SPECIAL_TOKENS, FeatureIds, moments_of
 except ImportError:  # beside an exported model
-    from vocabulary_bert4rec import NUM_SPECIAL_TOKENS, FeatureIds
+    from vocabulary_bert4rec import NUM_SPECIAL_TOKENS, FeatureIds, moments_of
 
 
 GRAPHS = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
@@ -102,7 +102,9 @@ class Recommender:
             with open(os.path.join(folder, name), encoding="utf-8") as file:
                 contents[name] = json.load(file)
         vocabulary = contents["vocabulary.json"]
-        self.unknown_items = contents["processor_config.json"].get("unknown_items", "skip")
+        settings = contents["processor_config.json"]
+        self.unknown_items = settings.get("unknown_items", "skip")
+        self.reads_times = (settings.get("data") or {}).get("time_intervals", "none") != "none"
         self.item_ids = vocabulary["item_ids"]
         self.titles = vocabulary.get("titles") or [None] * len(self.item_ids)
         self.token_ids = {item: token for token, item in enumerate(self.item_ids, start=NUM_SPECIAL_TOKENS)}
@@ -121,7 +123,8 @@ class Recommender:
         Args:
             users (`dict` or `list[dict]`):
                 `"history"`, raw item ids, oldest first, and, *optional*, `"profile"`, user feature names to values,
-                `"candidates"`, the only items to recommend, and `"exclude"`, items not to recommend.
+                `"candidates"`, the only items to recommend, and `"exclude"`, items not to recommend; for a model that
+                reads times also `"times"`, when the events were, and `"request_time"`, the moment to recommend for.
             k (`int`, *optional*, defaults to 10):
                 Length of the lists, less where fewer items can be recommended.
             exclude_seen (`bool`, *optional*, defaults to `False`):
@@ -155,9 +158,11 @@ class Recommender:
         return [self.decode(*row) for row in zip(item_ids.tolist(), scores.tolist())]
 
     def encode(self, users: list[dict]) -> dict[str, np.ndarray]:
-        """The inputs of the graph: `input_ids` `(batch_size, longest history)`, padded on the left with 0, and
-        `user_features` `(batch_size, num_user_features)` if the model has any."""
-        kinds = {"history": (list, tuple), "profile": dict, "candidates": (list, tuple), "exclude": (list, tuple)}
+        """The inputs of the graph: `input_ids` `(batch_size, longest history)`, padded on the left with 0,
+        `user_features` `(batch_size, num_user_features)` if the model has any, and `timestamps` `(batch_size, longest
+        history + 1)` if it reads times."""
+        kinds = dict.fromkeys(("history", "candidates", "exclude", "times"), (list, tuple))
+        kinds |= {"profile": dict, "request_time": object}
         for user in users:
             if not isinstance(user, dict) or user.get("history") is None or not user.keys() <= kinds.keys():
                 raise ValueError(f"a user is {{'history': [...], 'profile': {{...}}}}, not {user!r:.200}.")
@@ -170,11 +175,18 @@ class Recommender:
         input_ids = np.zeros((len(users), max(1, *map(len, tokens))), dtype=np.int64)
         for row, ids in zip(input_ids, tokens):
             row[len(row) - len(ids) :] = ids
-        if not self.user_features:
-            return {"input_ids": input_ids}
-        profiles = [user.get("profile") or {} for user in users]
-        values = [[value for name, ids in self.user_features for value in ids(p.get(name))] for p in profiles]
-        return {"input_ids": input_ids, "user_features": np.asarray(values, dtype=np.int64)}
+        inputs = {"input_ids": input_ids}
+        if self.user_features:
+            profiles = [user.get("profile") or {} for user in users]
+            values = [[value for name, ids in self.user_features for value in ids(p.get(name))] for p in profiles]
+            inputs["user_features"] = np.asarray(values, dtype=np.int64)
+        if self.reads_times:
+            inputs["timestamps"] = np.zeros((len(users), input_ids.shape[1] + 1), dtype=np.int64)
+            for row, user in zip(inputs["timestamps"], users):
+                is_kept = [self.unknown_items == "unk" or item in self.token_ids for item in user["history"]]
+                moments = moments_of(user.get("times"), is_kept, user.get("request_time"))
+                row[len(row) - len(moments) :] = moments
+        return inputs
 
     def _tokens(self, item_ids: list, unknown_items: str = "skip") -> list[int]:
         try:

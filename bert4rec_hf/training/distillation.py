@@ -108,4 +108,5 @@ class Teacher:
             self.temperature,
             inputs.get("target_positions"),
             exclude_ids,
+            inputs.get("timestamps"),
         )

@@ -47,6 +47,8 @@ class Bert4RecTrainingArguments(TrainingArguments):
             Cutoffs of the ranking metrics.
         exclude_seen (`bool`, *optional*, defaults to `False`):
             Evaluate without the items of a user's history.
+        request_time (`bool`, *optional*, defaults to `False`):
+            Evaluate a model that reads times with the moment of each user's first target.
         ema_decay (`float`, *optional*, defaults to 0.0):
             Validate and keep the moving average of the weights, see [`EMACallback`]; 0 for none.
         early_stopping_patience (`int`, *optional*, defaults to 0):
@@ -89,6 +91,9 @@ class Bert4RecTrainingArguments(TrainingArguments):
     )
     k: list[int] = field(default_factory=lambda: [10, 25], metadata={"help": "Lengths of the lists in the metrics."})
     exclude_seen: bool = field(default=False, metadata={"help": "Evaluate without the items of the history."})
+    request_time: bool = field(
+        default=False, metadata={"help": "Evaluate with the moment of the first target, for a model that reads times."}
+    )
     ema_decay: float = field(
         default=0.0, metadata={"help": "Decay of the moving average of the weights, such as 0.999; 0 for none."}
     )

@@ -95,12 +95,11 @@ TABLES = {
     "ml-1m": (
         f"{AUTO} --min_events 5",
         {
-            "causal": (NO_FEATURES, "seen_in_softmax"),
-            "seen_in_softmax": (f"--exclude_seen_in_loss False{NO_FEATURES}", None),
+            "causal": (NO_FEATURES, None),
             "features": ("", "causal"),
             "features_vote": (f"{VOTE}features --k 10 --exclude_seen", "features"),
-            "masked": (f"--causal False{NO_FEATURES}", "masked_seen_in_softmax"),
-            "masked_seen_in_softmax": (f"--causal False --exclude_seen_in_loss False{NO_FEATURES}", None),
+            "masked": (f"--causal False{NO_FEATURES}", "causal"),
+            "times": (f"--time_intervals input --request_time{NO_FEATURES}", "causal"),
         },
     ),
     "ml-1m-time": (
