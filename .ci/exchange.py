@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 
 KINDS = ("masked", "causal", "ensemble")
-USERS = [{"history": ["a", "가", "c"], "profile": {"age": 4}}, {"history": [], "profile": {}}]
+TIMES = {"times": [1_600_000_000, 1_600_000_060, None], "request_time": 1_600_086_400}
+USERS = [{"history": ["a", "가", "c"], "profile": {"age": 4}, **TIMES}, {"history": [], "profile": {}}]
 
 
 def save(folder: Path):
@@ -24,7 +25,7 @@ def save(folder: Path):
     }
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "initializer_range": 0.5}
     for kind in KINDS:
-        processor = Bert4RecProcessor(vocabulary, is_causal=kind == "causal")
+        processor = Bert4RecProcessor(vocabulary, is_causal=kind == "causal", data={"time_intervals": "input"})
         processor.set_vectors({"text": [[1, 2, 4], [0, 0, 0], [3, 1, 1], [-1, 0, 7]]})
         options = {"is_causal": True, "repeat_prior": True} if kind == "causal" else {}
         torch.manual_seed(0)
@@ -36,7 +37,9 @@ def save(folder: Path):
         model = Bert4RecEnsembleForMaskedLM.from_members(members, processor) if kind == "ensemble" else members[0]
         model.save_pretrained(folder / kind)
         processor.save_pretrained(folder / kind)
-        inputs = processor([user["history"] for user in USERS], [user["profile"] for user in USERS])
+        columns = ("history", "profile", "times", "request_time")
+        histories, profiles, times, moments = ([user.get(name) for user in USERS] for name in columns)
+        inputs = processor(histories, profiles, times=[times[0], []], request_times=moments)
         save_file({"scores": model.recommend(**inputs, k=4).scores}, folder / kind / "expected.safetensors")
 
 

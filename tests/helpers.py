@@ -56,7 +56,7 @@ def make_processor() -> Bert4RecProcessor:
 
 
 def make_processor_of_every_kind() -> Bert4RecProcessor:
-    """[`make_processor`], with numbers, several values of a user, and two vectors of an item."""
+    """[`make_processor`], with numbers, several values of a user, two vectors of an item, and times."""
     vocabulary = make_processor().vocabulary
     item_features = [*vocabulary["item_features"], {"name": "minutes", "max_values": 1, "values": [5, 12.5, 40]}]
     user_features = [{"name": "age", "values": [3, 7]}, {"name": "likes", "values": ["동화", "노래"], "max_values": 3}]
@@ -67,7 +67,8 @@ def make_processor_of_every_kind() -> Bert4RecProcessor:
             "item_features": item_features,
             "item_feature_values": [*vocabulary["item_feature_values"], minutes],
             "user_features": [vocabulary["user_features"][0], *user_features],
-        }
+        },
+        data={"time_intervals": "attention"},
     )
     draws = np.random.default_rng(0).normal(size=(50, 11))
     processor.set_vectors({"picture": draws[:, :8] * (np.arange(50) % 4 > 0)[:, None], "text": draws[:, 8:]})
@@ -184,6 +185,8 @@ def model_of(processor, kind):
         return Bert4RecEnsembleForMaskedLM.from_members(members, processor, weights=[1, 2, 3])
     model = make_model(processor, initializer_range=0.3, **KINDS[kind]).eval()
     torch.nn.init.normal_(model.decoder.bias)
+    if model.model.time_bias is not None:
+        torch.nn.init.normal_(model.model.time_bias.weight)
     if model.repeat_prior is not None:
         torch.nn.init.normal_(model.repeat_prior.proj.weight, std=0.3)
     return model

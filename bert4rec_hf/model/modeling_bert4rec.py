@@ -196,7 +196,8 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             timestamps (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 For `config.time_intervals`: the moment that each position is about, in seconds since 1970, 0 where it
                 is unknown, as all are by default. It is that of the item, masked or not, or, if the model is causal,
-                that of the next item, which the position predicts.
+                that of the next item, which the position predicts. With a column more, as the processor's: when each
+                event was, and last the moment after the last column.
 
         Raises:
             `ValueError`: for neither or both of `input_ids` and `inputs_embeds`, for too long a sequence, or for
@@ -226,8 +227,11 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
         elif timestamps is None:
             inputs = input_ids if inputs_embeds is None else inputs_embeds
             timestamps = torch.zeros(inputs.shape[:2], dtype=torch.long, device=inputs.device)
-        elif attention_mask is not None and attention_mask.dim() == 2:
-            timestamps = timestamps.masked_fill(attention_mask == 0, 0)
+        else:
+            if timestamps.shape[1] > sequence_length:
+                timestamps = timestamps[:, 1:] if self.config.is_causal else timestamps[:, :-1]
+            if attention_mask is not None and attention_mask.dim() == 2:
+                timestamps = timestamps * (attention_mask != 0)  # OpenVINO selects in single precision
 
         hidden_states = self.embeddings(input_ids, position_ids, user_features, inputs_embeds, timestamps)
         mask = make_mask(self.config, hidden_states, attention_mask)

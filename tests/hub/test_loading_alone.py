@@ -29,7 +29,8 @@ import json
 from transformers import pipeline
 for folder in sys.argv[1:]:
     recommend = pipeline("item-recommendation", model=folder, trust_remote_code=True)
-    recommended = recommend({{"history": ["i1", "i2"], "profile": {{"age": 6, "likes": ["노래", "동화"]}}}}, k=3)
+    user = {{"history": ["i1", "i2"], "profile": {{"age": 6, "likes": ["노래", "동화"]}}, "times": [10**9, 10**9 + 9]}}
+    recommended = recommend(user, k=3)
     print(json.dumps([item["item_id"] for item in recommended]))
 """
 WAYS = [
@@ -74,7 +75,7 @@ def test_what_each_has_saved_recommends_when_the_origin_is_gone(saved):
     folder, targets = saved
     lines = run(folder / "another home", USE, *targets.values()).splitlines()
     expected = run(folder / "a third home", USE, folder / "model", folder / "ensemble").splitlines()
-    user = {"history": ["i1", "i2"], "profile": {"age": 6, "likes": ["노래", "동화"]}}
+    user = {"history": ["i1", "i2"], "profile": {"age": 6, "likes": ["노래", "동화"]}, "times": [10**9, 10**9 + 9]}
     ours = pipeline("item-recommendation", model=str(folder / "model"))(user, k=3)
     assert json.loads(expected[0]) == [item["item_id"] for item in ours]
     assert len(lines) == len(WAYS) and all(len(json.loads(line)) == 3 for line in lines)

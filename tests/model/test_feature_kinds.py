@@ -1,5 +1,5 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
-"""Features of every kind at once: values, numbers, several values of a user, vectors."""
+"""Features of every kind at once: values, numbers, several values of a user, vectors, times."""
 
 import copy
 
@@ -27,7 +27,8 @@ def processor():
 def inputs(processor):
     histories = [[f"i{n}" for n in range(8)], ["i40", "i2", "i9", "i11", "i1"], []]
     profiles = [{"sex": "F", "age": 100, "likes": ["노래", "동화"]}, {"age": 4, "likes": "동화"}, None]
-    inputs = processor(histories, profiles)
+    times = [[1_600_000_000 + 3600 * n**3 for n in range(8)], [5, 9, None, 2000, 90000], []]
+    inputs = processor(histories, profiles, times=times, request_times=[1_601_300_000, None, 7])
     assert inputs["user_features"].tolist() == [[1, 2, 2, 1, 0], [0, 1, 1, 0, 0], [0] * 5]
     return dict(inputs)
 
@@ -56,11 +57,13 @@ def test_an_item_is_its_embedding_and_what_its_features_add(processor):
 def test_padding_and_company_change_nothing(processor, inputs, kind):
     model = model_of(processor, kind)
     together = model.score(**inputs)
-    wider = {name: torch.nn.functional.pad(inputs[name], (3, 0)) for name in ("input_ids", "attention_mask")}
+    names = ("input_ids", "attention_mask", "timestamps")
+    wider = {name: torch.nn.functional.pad(inputs[name], (3, 0)) for name in names}
     assert_close(model.score(**(inputs | wider)), together, atol=1e-5, rtol=0)
     shift = inputs["attention_mask"].sum(1)[:, None]  # padded on the right instead
     columns = (torch.arange(8) - shift) % 8
-    right = {name: inputs[name].gather(1, columns) for name in ("input_ids", "attention_mask")}
+    right = {name: inputs[name].gather(1, columns) for name in names}
+    right["timestamps"] = torch.cat([right["timestamps"], inputs["timestamps"][:, -1:]], dim=1)
     assert right["attention_mask"][1].tolist() == [1] * 5 + [0] * 3
     assert_close(model.score(**(inputs | right)), together, atol=1e-5, rtol=0)
     for row in range(3):
@@ -88,12 +91,15 @@ def test_a_saved_model_is_the_loaded_one_and_its_vectors_stay_halves(processor, 
 @ALL
 def test_training_reaches_every_feature_and_no_vector(processor, inputs, kind):
     model = model_of(processor, kind).train()
-    rows = [{"input_ids": [3 + n, 4 + n, 5 + n, 8, 9], "user_features": [1, 1, 1, 2, 0]} for n in range(20)]
+    same = {"user_features": [1, 1, 1, 2, 0], "timestamps": [10, 20, 400, 9000, 9001]}
+    rows = [{"input_ids": [3 + n, 4 + n, 5 + n, 8, 9], **same} for n in range(20)]
     model(**make_collator(processor, mlm=not model.config.is_causal)(rows)).loss.backward()
     embeddings = model.get_input_embeddings()
     for part in (*embeddings.feature_embeddings, *embeddings.vector_projections):
         assert part.weight.grad.abs().sum() > 0
     assert all(part.weight.grad.abs().sum() > 0 for part in model.model.embeddings.user_embeddings)
+    assert model.model.embeddings.time_embeddings.weight.grad.abs().sum() > 0
+    assert model.model.time_bias.weight.grad.abs().sum() > 0
     assert not embeddings.vectors.requires_grad
 
 

@@ -110,18 +110,33 @@ def test_what_is_exported_recommends_as_the_model(exported, users, k, exclude_se
 RUNNERS = {}
 
 
-@pytest.mark.parametrize("export_format", ["onnx", "openvino"])
-def test_features_of_every_kind_are_exported(export_format, tmp_path):
+@pytest.mark.parametrize("export_format, kind", [("onnx", "causal"), ("onnx", "masked"), ("openvino", "causal")])
+def test_features_of_every_kind_are_exported(export_format, kind, tmp_path):
     processor = make_processor_of_every_kind()
-    model = model_of(processor, "causal")
+    model = model_of(processor, kind)
     export_model(model, processor, str(tmp_path), export_format)
     users = [
-        {"history": ["i1", "i4"], "profile": {"sex": "F", "age": 6, "likes": ["노래", "동화"]}},
-        {"history": [], "profile": {"likes": "노래", "age": None}},
-        {"history": ["i3"] * 20},
+        {
+            "history": ["i1", "other", "i4"],
+            "profile": {"sex": "F", "age": 6, "likes": ["노래", "동화"]},
+            "times": [1_700_000_000, None, "2023-11-15T00:00"],
+            "request_time": "2023-11-15T12:00:00+09:00",
+        },
+        {"history": [], "profile": {"likes": "노래", "age": None}, "request_time": 1_700_000_000},
+        {"history": ["i3"] * 20, "times": [1_700_000_000 + 60 * n**3 for n in range(20)]},
     ]
-    expected = ItemRecommendationPipeline(model=model, processor=processor)(users, k=7)
-    assert_alike(Recommender(str(tmp_path))(users, k=7), expected)
+    expected = ItemRecommendationPipeline(model=model, processor=processor)(users, k=7, batch_size=3)
+    recommend = Recommender(str(tmp_path))
+    assert_alike(recommend(users, k=7), expected)
+    without = [{name: value for name, value in user.items() if "time" not in name} for user in users]
+    assert recommend(without, k=7)[0] != expected[0]  # the times count
+    history = torch.tensor([[0, 4, 7], [5, 6, 0]])
+    moments = torch.tensor([[0, 1_600_000_000, 1_600_000_100, 0], [1_500_000_000, 1_500_009_000, 0, 1_600_000_000]])
+    exported = ExportedModel(str(tmp_path))
+    assert_close(
+        exported.score(history, timestamps=moments), model.score(history, timestamps=moments), atol=1e-4, rtol=0
+    )
+    assert_close(exported.score(history), model.score(history), atol=1e-4, rtol=0)
 
 
 def test_scores_are_the_models_own_and_filters_work(exported):
