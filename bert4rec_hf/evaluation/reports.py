@@ -278,6 +278,7 @@ def _one_evaluation(report: dict) -> str:
         f"Lists of {k} out of the whole catalogue, {'without' if report['exclude_seen'] else 'with'} what a user has "
         "had before.",
         *tie_rule(first),
+        *times_text(report),
         *rivals_text(report),
     ]
     shown = MODEL if MODEL in names else max(names, key=lambda name: _mean(first, name, f"score@{k}"))
@@ -335,6 +336,14 @@ def _one_evaluation(report: dict) -> str:
         f" rounds); '{CEILING}': perfect lists, from the items of the vocabulary.",
     ]
     return "\n".join(lines)
+
+
+def times_text(report: dict) -> list[str]:
+    """Whether a model that reads times knows the moment that is asked for."""
+    if report.get("request_time") is None:
+        return []
+    known = "moment of the first target is known" if report["request_time"] else "moment that is asked for is unknown"
+    return [f"The model reads times; the {known}."]
 
 
 def tie_rule(window: dict) -> list[str]:

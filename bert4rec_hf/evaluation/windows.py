@@ -184,7 +184,7 @@ def evaluate(
         "k": list(k),
         "exclude_seen": exclude_seen,
         "history": "updated" if update_history else "frozen",
-        "request_time": request_time and processor.reads_times,
+        "request_time": request_time if processor.reads_times else None,
         "num_rounds": num_rounds,
     }
     if told:

@@ -20,6 +20,7 @@ from ..evaluation.reports import (
     metrics_table,
     rivals_text,
     tie_rule,
+    times_text,
     verdicts,
     windows_table,
 )
@@ -140,6 +141,7 @@ def _sizes(model: Bert4RecForMaskedLM) -> dict:
         "Objective": "each next item (causal)" if config.is_causal else "masked items",
         **({"Repeat prior": "the user's own history"} if config.repeat_prior else {}),
         **({"Items of the history": "never recommended"} if config.exclude_seen_in_loss else {}),
+        **({} if config.time_intervals == "none" else {"Times": f"between events, in the {config.time_intervals}"}),
         "Hidden size": config.hidden_size,
         "Layers, heads": f"{config.num_hidden_layers}, {config.num_attention_heads}",
         "Parameters": f"{model.num_parameters():,}",
@@ -170,7 +172,7 @@ def _results(evaluation: dict | None) -> str:
         " vocabulary, which count as misses. Every item is ranked, "
         f"{'without' if evaluation['exclude_seen'] else 'with'} those a user has seen. Recall is divided by min(k,"
         " number of targets); score is 0.75 recall + 0.25 NDCG.",
-        " ".join([*tie_rule(first), *rivals_text(evaluation)]),
+        " ".join([*tie_rule(first), *times_text(evaluation), *rivals_text(evaluation)]),
         metrics_table(results, key_metrics(evaluation["k"])),
     ]
     if len(windows) > 1:

@@ -1,6 +1,7 @@
 # Copyright 2026 The bert4rec_hf authors. Licensed under the Apache License, Version 2.0.
 """Columns of every kind from the tables to a trained, resumed, grown and voting checkpoint."""
 
+import json
 import os
 import shutil
 
@@ -17,6 +18,7 @@ from bert4rec_hf import load_checkpoint
 
 FLAGS = [*SMALL, "--number_features", "age", "--vector_features", "picture", "--user_features", "sex", "age", "likes"]
 FLAGS += ["--multi_value_separator", "|", "--causal", "--epochs", "2", "--exclude_seen", "--k", "5"]
+FLAGS += ["--time_intervals", "attention", "--request_time"]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,8 @@ def test_the_checkpoint_knows_them_all(trained):
     has_vector = model.get_input_embeddings().vectors.any(1)
     assert 0.3 < has_vector[3:].float().mean() < 0.7 and not has_vector[:3].any()
     assert processor.data["number_features"] == ["age"] and processor.data["vector_features"] == ["picture"]
+    assert model.config.time_intervals == processor.data["time_intervals"] == "attention"
+    assert json.loads((trained / "evaluation.json").read_text(encoding="utf-8"))[0]["request_time"] is True
     assert "picture (6 numbers)" in (trained / "README.md").read_text(encoding="utf-8")
     assert "picture" in (trained / "data.txt").read_text(encoding="utf-8")
 
@@ -67,14 +71,30 @@ def test_resumed_is_undisturbed(trained, data_dir, tmp_path, monkeypatch):
         assert torch.equal(tensor, states[1][name]), name
 
 
+def figures_of(folder):
+    report = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))[0]
+    return report["windows"][0]["groups"]["all users"]["results"]["BERT4Rec"]
+
+
 def test_evaluate_and_predict_need_no_item_table(trained, data_dir, tmp_path, monkeypatch, capsys):
     shutil.copytree(data_dir, tmp_path / "data")
     (tmp_path / "data" / "meta_data.csv").unlink()
     flags = ["--model_dir", trained, "--data_dir", tmp_path / "data"]
-    run(monkeypatch, "evaluate", *flags, "--save_dir", tmp_path / "evaluation", "--k", "5")
-    assert "BERT4Rec" in capsys.readouterr().out
-    run(monkeypatch, "predict", *flags, "--output_file", tmp_path / "lists.csv", "--k", "5")
-    assert (tmp_path / "lists.csv").exists()
+    output, figures = ["--save_dir", tmp_path / "evaluation", "--k", "5", "--exclude_seen"], []
+    for more in ([], ["--request_time"]):
+        run(monkeypatch, "evaluate", *flags, *output, *more)
+        assert ("moment of the first target is known" in capsys.readouterr().out) == bool(more)
+        figures.append(figures_of(tmp_path / "evaluation"))
+    assert figures[0] != figures[1] == figures_of(trained)
+    for more in ([], ["--request_time", "2022-05-01T20:00"], ["--request_time", "noon"]):
+        output = ["--output_file", tmp_path / f"lists{len(more)}.csv", "--k", "5", *more]
+        if more[1:] == ["noon"]:
+            with pytest.raises(SystemExit, match="2"):
+                run(monkeypatch, "predict", *flags, *output)
+            assert "request_time: 'noon' is no time" in capsys.readouterr().err
+        else:
+            run(monkeypatch, "predict", *flags, *output)
+    assert (tmp_path / "lists0.csv").read_text() != (tmp_path / "lists2.csv").read_text()
 
 
 def append(file, **changes):

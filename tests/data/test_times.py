@@ -32,6 +32,30 @@ def days(times, time_zone=None) -> list[str]:
     return [str(np.datetime64(int(day), "D")) for day in interactions.day[np.argsort(interactions.item)]]
 
 
+CLOCK = [datetime.datetime(2022, 4, 27, 15, 56, 8), datetime.datetime(2022, 4, 27, 15, 56, 9)]
+
+
+@pytest.mark.parametrize(
+    "times, time_zone, expected",
+    [
+        ([20220427155608, 20220427155609], None, [1651074968, 1651074969]),
+        ([20220427155608, 20220427155609], "Asia/Seoul", [1651074968, 1651074969]),
+        ([20220427, 20220428], None, [1651017600, 1651104000]),
+        ([1651074968, 1651074969], None, [1651074968, 1651074969]),
+        ([1651074968.9, 1651074969.5], None, [1651074968, 1651074969]),
+        ([1651074968123, 1651074969456], None, [1651074968, 1651074969]),
+        (["2022-04-27T15:56:08Z", "2022-04-28 00:56:09+09:00"], None, [1651074968, 1651074969]),
+        (["2022-04-27 15:56:08.5", "2022-04-27 15:56:09"], "Asia/Seoul", [1651074968, 1651074969]),
+        (CLOCK, None, [1651074968, 1651074969]),
+        ([datetime.date(2022, 4, 27), datetime.date(2022, 4, 28)], None, [1651017600, 1651104000]),
+    ],
+)
+def test_seconds_since_1970(times, time_zone, expected):
+    interactions = read(times, time_zone)
+    assert interactions.seconds.dtype == np.int64 and interactions.seconds.tolist() == expected
+    assert interactions.of_rows(np.array([1])).seconds.tolist() == expected[1:]
+
+
 def order(times) -> list[int]:
     return read(times).item.tolist()
 
