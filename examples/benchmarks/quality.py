@@ -7,7 +7,8 @@ How well it recommends, row by row of the tables in README.md: trained by train.
 The whole catalogue is ranked, the checkpoint is chosen on the validation rows. What is finished is not run again and
 what was interrupted goes on, so a table can be made bit by bit (`--rows`, `--seeds`). The row's mean over its seeds
 and users has a 95% interval over users; its lead over the rows, and over the simple rules, that it is compared with is
-of the same users and seeds. All of it goes to a JSON file (`--output_file`), where rows of other runs stay.
+of the same users and seeds. All of it goes to a JSON file (`--output_file`), where rows of other runs stay, and each
+user's figures to a folder beside it: a run that is there is not trained again, on another machine either.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import platform
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -166,8 +168,75 @@ def metrics_of(table: str) -> tuple[str, ...]:
     return ("score@25", "ndcg@25") if "--windows" in TABLES[table][0] else ("recall@10", "ndcg@10")
 
 
-def finished(folder: Path) -> bool:
-    return (folder / "evaluation_users.parquet").exists()
+@dataclass
+class Runs:
+    """The runs of a table: the folders of what is trained, and beside the output file what is kept of each."""
+
+    table: str
+    save_dir: Path
+    output_file: Path | None
+
+    def folder(self, row: str, seed: int) -> Path:
+        return self.save_dir / self.table / f"{row}-{seed}"
+
+    def kept(self, row: str, seed: int) -> Path:
+        folder = self.save_dir if self.output_file is None else self.output_file.with_suffix("")
+        return folder / f"{self.table}-{row}-{seed}.parquet"
+
+    def is_here(self, row: str, seed: int) -> bool:
+        return (self.folder(row, seed) / "evaluation_users.parquet").exists()
+
+    def finished(self, row: str, seed: int) -> bool:
+        return self.is_here(row, seed) or self.kept(row, seed).exists()
+
+    def keep(self, row: str, seed: int):
+        """Keeps the users' figures, without their ids, with what the run was and took."""
+        if not self.is_here(row, seed):
+            return
+        folder, flags = self.folder(row, seed), flags_of(self.table, row)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = config.get("members", [config])[0]
+        run = {
+            "flags": flags,
+            "legs": legs_of(folder, flags),
+            "sizes": {name: config.get(name) for name in ("vocab_size", "hidden_size", "num_hidden_layers")},
+            "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores",
+            "python": platform.python_version(),
+        }
+        users = self.users(row, seed)
+        columns = {"window": pa.array([name for name, of in users.items() for _ in of]).dictionary_encode()}
+        values = np.concatenate([*users.values()]).astype(np.float32)
+        columns |= dict(zip(metrics_of(self.table), values.T))
+        file = self.kept(row, seed)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns).replace_schema_metadata({"run": json.dumps(run)}), file, compression="zstd")
+
+    def run(self, row: str, seed: int) -> dict:
+        """What a finished run was and took."""
+        file = self.kept(row, seed)
+        run = json.loads(pq.read_schema(file).metadata[b"run"])
+        if run["flags"] != flags_of(self.table, row):
+            raise DataError(f"{file} was trained with other flags than this row has now; move it away.")
+        return run
+
+    def users(
+        self, row: str, seed: int, recommender: str = MODEL, only: pa.ChunkedArray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Of each window the figures of each user, or only of some, `(num_users, num_metrics)`."""
+        metrics, folder = metrics_of(self.table), self.folder(row, seed)
+        if self.is_here(row, seed):
+            columns = ["recommender", "window", "user", *metrics]
+            users = pq.read_table(folder / "evaluation_users.parquet", columns=columns)
+            users = users.filter(pc.equal(pc.cast(users["recommender"], "string"), recommender)).sort_by("user")
+            if only is not None:
+                users = users.filter(pc.is_in(pc.cast(users["user"], "string"), pc.cast(only, "string")))
+        elif recommender == MODEL and only is None:
+            users = pq.read_table(self.kept(row, seed))
+        else:
+            raise DataError(f"{folder} is needed: what is kept of it are all users, and those of the model alone.")
+        names = np.array(pc.cast(users["window"], "string").to_pylist())
+        values = np.stack([users[metric].to_numpy() for metric in metrics], axis=1).astype(np.float64)
+        return {str(name): values[names == name] for name in np.unique(names)}
 
 
 def legs_of(folder: Path, flags: str) -> list[dict]:
@@ -205,20 +274,6 @@ def train(flags: str, data_dir: str, seed: int, folder: Path):
         Path(f"{folder}.json").write_text(json.dumps({"flags": flags, "legs": [*legs, leg]}))
 
 
-def users_of(
-    folder: Path, table: str, recommender: str = MODEL, only: pa.ChunkedArray | None = None
-) -> dict[str, np.ndarray]:
-    """Of each window the figures of each user, or only of some, `(num_users, num_metrics)`."""
-    metrics = metrics_of(table)
-    users = pq.read_table(folder / "evaluation_users.parquet", columns=["recommender", "window", "user", *metrics])
-    users = users.filter(pc.equal(pc.cast(users["recommender"], "string"), recommender)).sort_by("user")
-    if only is not None:
-        users = users.filter(pc.is_in(pc.cast(users["user"], "string"), pc.cast(only, "string")))
-    names = np.array(pc.cast(users["window"], "string").to_pylist())
-    values = np.stack([users[metric].to_numpy() for metric in metrics], axis=1)
-    return {str(name): values[names == name] for name in np.unique(names)}
-
-
 def with_intervals(values: list[dict[str, np.ndarray]], table: str) -> dict[str, dict]:
     """Of each window the mean and the 95% interval of each metric, of the users' means over the seeds."""
     results = {}
@@ -233,20 +288,18 @@ def with_intervals(values: list[dict[str, np.ndarray]], table: str) -> dict[str,
     return results
 
 
-def summarize(table: str, row: str, seeds: list[int], data_dir: str, save_dir: Path) -> dict | None:
+def summarize(runs: Runs, row: str, seeds: list[int], data_dir: str) -> dict | None:
     """A row's figures, of the seeds that are finished."""
-    flags = flags_of(table, row)
-    folders = {seed: save_dir / table / f"{row}-{seed}" for seed in runs_of(table, row, seeds)}
-    values = {seed: users_of(folder, table) for seed, folder in folders.items() if finished(folder)}
+    table = runs.table
+    values = {seed: runs.users(row, seed) for seed in runs_of(table, row, seeds) if runs.finished(row, seed)}
     if not values:
         return None
-    config = json.loads((folders[next(iter(values))] / "config.json").read_text(encoding="utf-8"))
-    config = config.get("members", [config])[0]
+    records = [runs.run(row, seed) for seed in values]
     windows = values[next(iter(values))]
     result = {
         "table": table,
         "row": row,
-        "flags": flags,
+        "flags": flags_of(table, row),
         "seeds": [*values],
         "users": {window: len(of_users) for window, of_users in windows.items()},
         "by_seed": {
@@ -257,10 +310,8 @@ def summarize(table: str, row: str, seeds: list[int], data_dir: str, save_dir: P
             for window in windows
         },
         "results": with_intervals([*values.values()], table),
-        "legs": [legs_of(folders[seed], flags) for seed in values],
-        "sizes": {name: config.get(name) for name in ("vocab_size", "hidden_size", "num_hidden_layers")},
-        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores",
-        "python": platform.python_version(),
+        "legs": [record["legs"] for record in records],
+        **{name: records[-1][name] for name in ("sizes", "machine", "python")},
         "against": {},
     }
     others = {rule: (row, rule, None) for rule in RULES if len(windows) > 1}  # where the simple rules are hard to beat
@@ -272,10 +323,10 @@ def summarize(table: str, row: str, seeds: list[int], data_dir: str, save_dir: P
     for name, (other, recommender, only) in others.items():
         leads = []
         for seed, ours in values.items():
-            folder = save_dir / table / f"{other}-{runs_of(table, other, [seed])[0]}"
-            if finished(folder):
-                ours = ours if only is None else users_of(folders[seed], table, only=only)
-                theirs = users_of(folder, table, recommender, only)
+            their_seed = runs_of(table, other, [seed])[0]
+            if runs.finished(other, their_seed):
+                ours = ours if only is None else runs.users(row, seed, only=only)
+                theirs = runs.users(other, their_seed, recommender, only)
                 leads.append({window: ours[window] - theirs[window] for window in windows})
         if leads:
             result["against"][name] = with_intervals(leads, table)
@@ -356,14 +407,16 @@ def main():
     rows = args.rows or [*TABLES[args.table][1]]
     if unknown := {*rows} - {*TABLES[args.table][1]}:
         raise DataError(f"{args.table} has no row {sorted(unknown)[0]!r}; it has {', '.join(TABLES[args.table][1])}.")
+    runs = Runs(args.table, args.save_dir, args.output_file)
     # Seed by seed, so that what is there early are whole tables; votes when all who vote are there.
     for seed in [*args.seeds, 0]:
         for row in rows:
-            folder = args.save_dir / args.table / f"{row}-{seed}"
-            if seed in runs_of(args.table, row, args.seeds) and not finished(folder):
-                print(f"{row}, seed {seed}: see {folder}.log", flush=True)
-                train(flags_of(args.table, row), args.data_dir, seed, folder)
-    results = [summarize(args.table, row, args.seeds, args.data_dir, args.save_dir) for row in rows]
+            if seed in runs_of(args.table, row, args.seeds):
+                if not runs.finished(row, seed):
+                    print(f"{row}, seed {seed}: see {runs.folder(row, seed)}.log", flush=True)
+                    train(flags_of(args.table, row), args.data_dir, seed, runs.folder(row, seed))
+                runs.keep(row, seed)
+    results = [summarize(runs, row, args.seeds, args.data_dir) for row in rows]
     show(args.table, results)
     file = args.output_file
     old = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else []
