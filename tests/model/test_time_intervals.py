@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from bert4rec_hf import Bert4RecConfig, Bert4RecProcessor, DataCollatorForHistories, ItemRecommendationPipeline
 from bert4rec_hf.model.masking_bert4rec import NUM_TIME_BUCKETS, time_buckets
 from bert4rec_hf.model.vocabulary_bert4rec import to_seconds
+from bert4rec_hf.training.distillation import Teacher
 
 
 ALL = pytest.mark.parametrize("kind", [*KINDS, "ensemble"])
@@ -223,6 +224,21 @@ def test_timestamps_that_do_not_fit_are_refused(processor, inputs):
         StrictDataclassError, match="time_intervals is 'both'; it must be one of none, input, attention"
     ):
         Bert4RecConfig(time_intervals="both")
+
+
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+def test_a_teacher_reads_the_times_of_its_students_batch(processor, kind):
+    model = model_of(processor, kind)
+    rows = [
+        {"input_ids": [3 + n, 9, 20 + n, 7], "timestamps": [NOON, NOON + 60 * n, 10**10, 10**10]} for n in range(9)
+    ]
+    batch = make_collator(processor, mlm=kind == "masked")(rows)
+    logits = model(**batch).logits[batch["labels"] != -100]
+    logits[:, :3] = -torch.inf
+    item_ids, probs = Teacher(model, processor, processor, 16, num_items=5).distribution(batch)
+    expected = logits.softmax(-1).topk(5)
+    assert torch.equal(item_ids, expected.indices)
+    assert_close(probs, (expected.values / expected.values.sum(1, keepdim=True)).float(), atol=1e-5, rtol=0)
 
 
 def test_a_bias_needs_an_attention_that_takes_it():

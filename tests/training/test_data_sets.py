@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from helpers import make_arguments, make_collator, make_model
+from helpers import make_arguments, make_collator, make_model, make_processor_of_every_kind
 from transformers import TrainerCallback
 
 from bert4rec_hf import Bert4RecEnsembleForMaskedLM, Bert4RecTrainer, DataError, EMACallback, RankingEvaluator
@@ -29,15 +29,23 @@ KINDS = {"datasets": lambda rows: rows, "torch": Rows, "list": list, "stream": l
 
 
 @pytest.fixture
+def processor():
+    return make_processor_of_every_kind()
+
+
+@pytest.fixture
 def rows(processor):
-    histories = [[f"i{(7 * user + 3 * n) % 50}" for n in range(3 + user % 9)] for user in range(24)]
-    return Dataset.from_list(
-        [{"input_ids": processor.encode_items(history), "user_features": [1, 1]} for history in histories]
-    )
+    rows = []
+    for user in range(24):
+        input_ids = processor.encode_items([f"i{(7 * user + 3 * n) % 50}" for n in range(3 + user % 9)])
+        timestamps = [10**9 + 60 * n**3 for n in range(len(input_ids))]
+        rows.append({"input_ids": input_ids, "user_features": [1, 1, 2, 1, 0], "timestamps": timestamps})
+    return Dataset.from_list(rows)
 
 
 @pytest.fixture
 def targets(rows):
+    rows = rows.add_column("request_time", [10**9 + 10**5 * user for user in range(len(rows))])
     return rows.add_column("relevant", [[3 + user, 5] for user in range(len(rows))])
 
 
@@ -79,7 +87,7 @@ def test_the_model_is_ranked_without_dropout_and_left_as_it_was(processor, targe
 
 def test_predictions_are_lists_for_any_histories(processor, rows, targets, tmp_path):
     trainer = make_trainer(processor, tmp_path, train_dataset=rows, k=(3, 7))
-    alone = trainer.predict(rows.remove_columns("user_features").add_column("user_features", rows["user_features"]))
+    alone = trainer.predict(targets.remove_columns("relevant"))
     assert alone.predictions.shape == (24, 7) and alone.label_ids is None
     with_targets = trainer.predict(targets)
     assert (with_targets.predictions == alone.predictions).all() and "test_ndcg@7" in with_targets.metrics
@@ -103,7 +111,10 @@ def test_metrics_of_the_user_come_beside_ours(processor, rows, targets, tmp_path
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda rows: rows.rename_column("input_ids", "history"), "history, user_features, and no input_ids"),
+        (
+            lambda rows: rows.rename_column("input_ids", "history"),
+            "history, user_features, timestamps, and no input_ids",
+        ),
         (lambda rows: [{}] * 4, "no columns, and no input_ids"),
     ],
 )

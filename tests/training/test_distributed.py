@@ -43,8 +43,8 @@ run(main)  # as the commands, it leaves the process group at its end
 
 def make_trainer(save_dir, interactions, batch_size):
     split = Split("leave_one_out")
-    numbers = replace(interactions, arguments=replace(interactions.arguments, number_features=["age"]))
-    processor = fit_processor(numbers, split)
+    arguments = replace(interactions.arguments, number_features=["age"], time_intervals="attention")
+    processor = fit_processor(replace(interactions, arguments=arguments), split)
     processor.set_vectors({"picture": np.random.default_rng(0).normal(size=(processor.vocab_size - 3, 8))})
     training = encode_training(interactions, processor, split)
     arguments = {"learning_rate": 1.0, "max_grad_norm": 0, "logging_steps": 1, "num_train_epochs": 2}
