@@ -98,7 +98,12 @@ class DataArguments:
         default="keyword_value", metadata={"help": 'Weight of a keyword row, heaviest first, or "none".'}
     )
     keyword_min_value: float = field(default=3.0, metadata={"help": "Keyword rows below this weight are left out."})
-    keyword_max_length: int = field(default=20, metadata={"help": "Maximum number of values of a feature."})
+    keyword_max_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Maximum number of values of a feature; all by default, where 512 MB hold those of all items."
+        },
+    )
     multi_value_separator: str | None = field(
         default=None, metadata={"help": 'Separates several values in the text of a feature, such as "|".'}
     )
@@ -131,7 +136,7 @@ class DataArguments:
             files = getattr(self, name)
             if not isinstance(files, str) and len(files) == 1:
                 setattr(self, name, files[0])
-        if self.keyword_max_length < 1:
+        if self.keyword_max_length is not None and self.keyword_max_length < 1:
             raise DataError(f"keyword_max_length is {self.keyword_max_length}; it must be at least 1.")
         if len(self.delimiter.encode()) != 1 or self.delimiter in '\n\r\0"':
             raise DataError(f"delimiter is {self.delimiter!r}; it must be one character, and no line break or quote.")

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from datasets import Dataset
 
 from ..errors import DataError
+from ..model.configuration_bert4rec import MAX_FEATURE_VALUES
 from ..model.processing_bert4rec import Bert4RecProcessor
 from ..model.vocabulary_bert4rec import (
     MISSING,
@@ -26,6 +27,8 @@ from .splits import Split, Window
 
 # How many numbers stand for the values of a feature of numbers.
 NUM_QUANTILES = 32
+# How many value ids a feature may have, of all items or users together: 512 MB.
+MAX_VALUE_IDS = 2**27
 
 
 def fit_processor(interactions: Interactions, split: Split, unknown_items: str = "skip") -> Bert4RecProcessor:
@@ -90,7 +93,8 @@ def _fit_feature(
         value_ids = nearest(known, numbers) if known else np.zeros(len(numbers), dtype=np.int32)
     else:
         value_ids, known = _fit_values(values, is_training, name, counts)
-    size = interactions.arguments.keyword_max_length
+    size = interactions.arguments.keyword_max_length or max(1, MAX_VALUE_IDS // len(owners))
+    size = min(size, MAX_FEATURE_VALUES["max_values"])
     rows, num_cut = _rows_of_values(codes, value_ids, owners, size)
     if num_cut:
         owner = "an item" if name in interactions.item_features else "a user"

@@ -89,7 +89,7 @@ class Bert4RecItemEmbeddings(nn.Embedding):
     def pool_features(self, item_features: torch.Tensor) -> torch.Tensor:
         """Value ids `(num_items, sum of max_values)` to the sum over features of their means `(num_items, hidden)`."""
         columns = item_features.split(self.max_values, dim=1)
-        return sum(bag(ids) for bag, ids in zip(self.feature_embeddings, columns))
+        return sum(_mean_of_values(bag, ids) for bag, ids in zip(self.feature_embeddings, columns))
 
     def project_vectors(self, vectors: torch.Tensor) -> torch.Tensor:
         """Vectors `(num_items, sum of sizes)` to the sum of their projections `(num_items, hidden)`."""
@@ -163,6 +163,14 @@ class Bert4RecItemEmbeddings(nn.Embedding):
         if not self.has_features:
             return embeddings
         return self.add_features(embeddings.flatten(0, -2), input_ids.flatten()).view(embeddings.shape)
+
+
+def _mean_of_values(bag: nn.EmbeddingBag, ids: torch.Tensor) -> torch.Tensor:
+    """The means `(num_items, hidden)` of the embeddings of value ids `(num_items, max_values)`, 0 without any."""
+    if ids.shape[1] <= 32 or torch.compiler.is_compiling():
+        return bag(ids)
+    is_value = ids > 0  # a wide table is mostly padding
+    return bag(ids[is_value], is_value.sum(1).cumsum(0) - is_value.sum(1))
 
 
 def _version(tensor: torch.Tensor) -> int:

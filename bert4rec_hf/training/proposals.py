@@ -67,12 +67,6 @@ def propose_settings(interactions: Interactions, split: Split, is_causal: bool |
     )
     max_length = next((length for length in LENGTHS if long <= length), LENGTHS[-1])
     propose(f"one history of ten has more than {long} events", max_position_embeddings=max_length, window="random")
-    values = np.concatenate([[0], *(np.bincount(codes) for codes, _ in interactions.item_features.values())])
-    max_values = int(np.quantile(values, 0.95))
-    if max_values > interactions.arguments.keyword_max_length:
-        propose(
-            f"one item of twenty has more than {max_values - 1} values of a feature", keyword_max_length=max_values
-        )
     batch_size = int(2 ** np.round(np.log2(np.clip(num_users / 190, 16, 64))))
     propose(f"{num_users:,} users", per_device_train_batch_size=batch_size)
     is_wide, is_deep = num_events >= WIDE, num_events >= DEEP

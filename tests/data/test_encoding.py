@@ -11,6 +11,7 @@ from bert4rec_hf import (
     encode_training,
     fit_processor,
 )
+from bert4rec_hf.data import encoding
 from bert4rec_hf.data.encoding import encode_histories
 
 
@@ -75,6 +76,21 @@ def test_keywords_beyond_the_limit_are_cut_and_counted():
     named = [[feature["values"][i - 1] for i in row] for row in processor.vocabulary["item_feature_values"][0]]
     assert named == [["다", "나"], ["가"]]
     assert interactions.counts["values of keyword_name beyond the 2 heaviest of an item, cut"] == 1
+
+
+def test_all_keywords_are_kept_where_memory_allows(monkeypatch):
+    keywords = {
+        "album_id": ["a"] * 50 + ["b"],
+        "keyword_name": [f"k{n}" for n in range(51)],
+        "keyword_value": [5] * 51,
+    }
+    for limit, kept in ((encoding.MAX_VALUE_IDS, 50), (60, 30)):  # of two items
+        monkeypatch.setattr(encoding, "MAX_VALUE_IDS", limit)
+        interactions, split = make([(1, "a"), (1, "b")], keywords=keywords, item_features=["keyword_name"])
+        (feature,) = fit_processor(interactions, split).vocabulary["item_features"]
+        assert feature["max_values"] == kept
+        cut = interactions.counts.get(f"values of keyword_name beyond the {kept} heaviest of an item, cut", 0)
+        assert cut == 50 - kept
 
 
 def test_training_and_evaluation_histories_of_leave_one_out():

@@ -9,7 +9,8 @@ from helpers import labels_for
 from safetensors.torch import load_model, save_model
 from torch.testing import assert_close
 
-from bert4rec_hf import Bert4RecForMaskedLM, add_items
+from bert4rec_hf import Bert4RecConfig, Bert4RecForMaskedLM, add_items
+from bert4rec_hf.model.layers_bert4rec import Bert4RecItemEmbeddings
 
 
 HISTORY = torch.tensor([[5, 6, 7]])
@@ -164,6 +165,25 @@ def test_copies_and_files_are_without_it(model, tmp_path):
     loaded = Bert4RecForMaskedLM.from_pretrained(tmp_path)
     assert loaded.get_input_embeddings()._kept is None
     assert_close(loaded.score(HISTORY), model.score(HISTORY))
+
+
+def test_wide_lists_of_values_are_pooled_as_narrow_ones():
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randint(1, 40, (60, 100), generator=generator, dtype=torch.int32)
+    table *= torch.rand(60, 100, generator=generator) < torch.linspace(0, 0.3, 60)[:, None]
+    table[3] = 0
+    feature = {"name": "keyword", "num_values": 40, "max_values": 100}
+    embeddings = Bert4RecItemEmbeddings(Bert4RecConfig(vocab_size=60, hidden_size=8, item_features=[feature]))
+    embeddings.item_features.copy_(table)
+    weight = embeddings.feature_embeddings[0].weight
+    expected = [weight[row[row > 0]].mean(0) if row.any() else torch.zeros(8) for row in table.long()]
+    expected = embeddings.weight + torch.stack(expected)
+    assert_close(embeddings(), expected)
+    assert_close(embeddings(torch.tensor([[5, 59]])), expected[[5, 59]][None])
+    (embeddings() ** 2).sum().backward()
+    gradient, weight.grad = weight.grad, None
+    (expected**2).sum().backward()
+    assert_close(weight.grad[1:], gradient[1:])
 
 
 def test_look_ups_with_and_without_it_agree(model):

@@ -9,7 +9,7 @@ from bert4rec_hf import DataArguments, Split, read_interactions
 from bert4rec_hf.training.proposals import propose_settings
 
 
-def log_of(num_users, length, num_items, repeats=0.0, values=1):
+def log_of(num_users, length, num_items, repeats=0.0):
     """Users with `length` events each, of which a share repeats the first item."""
     generator = np.random.default_rng(0)
     items = np.stack([1 + generator.permutation(num_items - 1)[:length] for _ in range(num_users)])
@@ -17,9 +17,7 @@ def log_of(num_users, length, num_items, repeats=0.0, values=1):
     items[:, 0] = 0
     user = np.repeat(np.arange(num_users), length)
     log = pa.table({"profile_id": user, "album_id": items.ravel(), "log_time": np.tile(np.arange(length), num_users)})
-    genres = ["|".join(f"g{item} {n}" for n in range(values)) for item in range(num_items)]
-    arguments = DataArguments(item_features=["genre"], user_features=[], multi_value_separator="|")
-    return read_interactions(arguments, log, items=pa.table({"album_id": np.arange(num_items), "genre": genres}))
+    return read_interactions(DataArguments(item_features=[], user_features=[]), log)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +42,6 @@ def log_of(num_users, length, num_items, repeats=0.0, values=1):
             {"num_users": 300, "length": 60, "num_items": 90, "repeats": 0.1},
             {"is_causal": True, "repeat_prior": False, "exclude_seen": False, "exclude_seen_in_loss": False},
         ),
-        ({"num_users": 20, "length": 5, "num_items": 9, "values": 30}, {"keyword_max_length": 30}),
     ],
 )
 def test_by_the_logs_size_lengths_and_repeats(sizes, expected):
