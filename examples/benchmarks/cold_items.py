@@ -8,14 +8,19 @@ left, adds the withheld ones by `add_items`, from their features alone, and rank
 The target is the last withheld item of a user, the history is what came before it without withheld items, while all of
 the others, later ones too, were trained on. Only withheld items are ranked. Beside the model: chance, and the withheld
 items by how often the log has them, which nobody knows of a new item: a bound, not a rival. An interrupted run goes on
-when it is started again.
+when it is started again. Two runs of one seed, with other features, are compared user by user:
+
+    bert4rec-hf evaluate --compare ./exps/cold ./exps/cold-with-vectors
 """
 
 import json
+import os
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from transformers import TrainingArguments, set_seed
 
@@ -35,7 +40,7 @@ from bert4rec_hf import (
 from bert4rec_hf.cli.arguments import parse_arguments, run
 from bert4rec_hf.data.encoding import encode_histories, token_ids
 from bert4rec_hf.evaluation.evaluator import recommend_all
-from bert4rec_hf.evaluation.reports import metrics_table
+from bert4rec_hf.evaluation.reports import USERS_FILE, metrics_table
 from bert4rec_hf.metrics.ranking.ranking import ranking_scores
 from bert4rec_hf.training.checkpoints import check_save_dir
 
@@ -132,6 +137,13 @@ def main():
         "BERT4Rec": ranking_scores(ranked, targets, args.k),
         "most watched, in hindsight": ranking_scores(np.tile(most_watched[:k], (len(users), 1)), targets, args.k),
     }
+    tables = []
+    for name, scores in results.items():
+        columns = {"recommender": name, "origin": "withheld items", "window": f"seed {args.seed}"}
+        columns = {column: pa.array([value] * len(users)) for column, value in columns.items()}
+        columns |= {"user": interactions.user_ids.take(pa.array(users)), "num_targets": np.ones(len(users), dtype=int)}
+        tables.append(pa.table(columns | scores))
+    pq.write_table(pa.concat_tables(tables), os.path.join(args.save_dir, USERS_FILE))
     results = {
         name: {metric: {"mean": float(np.mean(values))} for metric, values in scores.items()}
         for name, scores in results.items()
