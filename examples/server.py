@@ -16,12 +16,15 @@ from bert4rec_hf import LivePipeline
 
 MAX_BYTES = 2**20
 Item = Annotated[StrictInt | StrictStr, Body()]
+Time = StrictInt | float | StrictStr | None  # seconds since 1970, or "2022-04-27T15:56:08+09:00"
 K = Annotated[int, Field(ge=1, le=1000), Body()]
 
 
 class User(BaseModel, extra="forbid"):
     history: Annotated[list[Item], Field(max_length=2000, fail_fast=True)]
     profile: dict[str, StrictStr | StrictInt | float | None] = {}
+    times: list[Time] | None = None
+    request_time: Time = None
 
 
 class Wishes(User):

@@ -8,7 +8,7 @@ import sys
 import pytest
 from helpers import EXAMPLES, make_processor, model_of
 
-from bert4rec_hf import ItemRecommendationPipeline
+from bert4rec_hf import Bert4RecProcessor, ItemRecommendationPipeline
 
 
 pytest.importorskip("fastapi")
@@ -22,7 +22,7 @@ USER = {"history": ["i1", "new", "i2", "i1"], "profile": {"sex": "F", "age": 7}}
 
 @pytest.fixture(scope="module")
 def pipe():
-    processor = make_processor()
+    processor = Bert4RecProcessor(make_processor().vocabulary, data={"time_intervals": "input"})
     return ItemRecommendationPipeline(model=model_of(processor, "prior"), processor=processor)
 
 
@@ -67,10 +67,12 @@ def assert_same(found, expected):
         {"max_per": {"genre": 2}, "k": 4},
         {"profile": {"age": "7", "sex": None}, "exclude": []},
         {"history": []},
+        {"times": [10**9, None, 1.00001e9, "2001-09-09T12:00Z"], "request_time": "2001-09-10T01:00+09:00"},
     ],
 )
 def test_it_recommends_what_the_pipeline_recommends(client, pipe, wishes):
-    own = {name: wishes[name] for name in ("history", "profile", "candidates", "exclude") if name in wishes}
+    names = ("history", "profile", "candidates", "exclude", "times", "request_time")
+    own = {name: wishes[name] for name in names if name in wishes}
     settings = {name: value for name, value in wishes.items() if name not in own}
     response = post(client, "/recommend", USER | wishes)
     assert response.status_code == 200
@@ -99,6 +101,8 @@ def test_the_other_routes_give_what_the_pipeline_gives(client, pipe):
         ("recommend", {}, 422),
         ("recommend", {"history": None}, 422),
         ("recommend", {"history": "i1"}, 422),
+        ("recommend", {"history": ["i1"], "times": ["noon"]}, 422),
+        ("recommend", {"history": ["i1"], "times": [1, 2]}, 422),
         ("recommend", {"history": [["i1"]]}, 422),
         ("recommend", {"history": [3]}, 422),
         ("recommend", {"history": [10**400]}, 422),
