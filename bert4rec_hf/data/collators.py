@@ -103,7 +103,7 @@ class DataCollatorForHistories:
         if "timestamps" in features[0]:
             seconds, _ = _flatten([row["timestamps"] for row in features])
             seconds = _pad(seconds, np.cumsum(length) - length, length, 0)
-            moment = np.array([[row.get("request_time", 0)] for row in features], dtype=np.int64)
+            moment = np.array([[row.get("request_time") or 0] for row in features], dtype=np.int64)
             batch["timestamps"] = np.concatenate([seconds, moment], axis=1)
         if "relevant" in features[0]:
             flat, length = _flatten([row["relevant"] for row in features])

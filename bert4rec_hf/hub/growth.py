@@ -122,6 +122,9 @@ def load_and_grow(
         )
         if before != now:
             raise DataError(f"{model_dir} was trained with {kind} {before}, not {now}; leave --{kind} out.")
+    before, now = (owner.config_kwargs()["time_intervals"] for owner in (processor, fitted))
+    if before != now:
+        raise DataError(f"{model_dir} was trained with time_intervals {before}, not {now}; leave it out.")
     catalogue = fitted.catalogue()
     known = pa.array(processor.vocabulary["item_ids"])
     ids = ids_as(pa.array(catalogue["item_ids"]), known)

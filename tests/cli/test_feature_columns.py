@@ -124,6 +124,14 @@ def test_it_grows_by_new_items_with_their_vectors(trained, data_dir, tmp_path, m
     assert_close(scores[1][:, 3:num_before].log_softmax(-1), scores[0][:, 3:].log_softmax(-1), atol=1e-4, rtol=0)
 
 
+def test_a_model_cannot_begin_to_read_times_later(trained, data_dir, tmp_path, monkeypatch, capsys):
+    flags = ["--data_dir", data_dir, "--save_dir", tmp_path / "other", "--init_from", trained]
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, "train", *flags, "--time_intervals", "none")
+    assert "was trained with time_intervals attention, not none; leave it out." in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_two_vote(trained, data_dir, tmp_path, monkeypatch):
     flags = ["--data_dir", data_dir, "--save_dir", tmp_path / "other", *FLAGS, "--seed", "2", "--user_features", "age"]
     run(monkeypatch, "train", *flags)
