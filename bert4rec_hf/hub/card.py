@@ -124,6 +124,7 @@ def write_model_card(
         profiles_argument=profile and f", [{profile}]",
         revision=revision or "main",
         is_causal=all(member.config.is_causal for member in getattr(model, "members", [model])),
+        reads_times=config.time_intervals != "none",
         mask_probability=getattr(collator, "mlm_probability", 0.2),
         data_table=_rows(data) + _picture(save_dir, DATA_REPORT, "What the log is like"),
         results=_results(evaluation) + (_picture(save_dir, MODEL_REPORT, "By window") if evaluation else ""),

@@ -130,6 +130,9 @@ TABLES = {
         | {
             "features_input": (ALL_FEATURES + INPUT_ONLY, "masked"),
             "features": (ALL_FEATURES, "masked"),
+            # With the ages of u.user in the table of profiles, not bands of them
+            "age": (ALL_FEATURES, None),
+            "age_as_number": (f"{ALL_FEATURES} --number_features age", "age"),
             "repeat_prior": ("--repeat_prior", "masked"),
         },
     ),

@@ -55,6 +55,7 @@ def test_the_checkpoint_knows_them_all(trained):
     assert processor.data["number_features"] == ["age"] and processor.data["vector_features"] == ["picture"]
     assert model.config.time_intervals == processor.data["time_intervals"] == "attention"
     assert json.loads((trained / "evaluation.json").read_text(encoding="utf-8"))[0]["request_time"] is True
+    assert '"request_time"' in (trained / "README.md").read_text(encoding="utf-8")
     assert "picture (6 numbers)" in (trained / "README.md").read_text(encoding="utf-8")
     assert "picture" in (trained / "data.txt").read_text(encoding="utf-8")
 
