@@ -40,6 +40,8 @@ HERE = Path(__file__).parent
 PACKAGES = ("torch", "transformers", "datasets", "bert4rec_hf")
 NO_FEATURES = " --item_features none --user_features none"
 ALL_FEATURES = " --item_features genre_mid country keyword_name --user_features sex age"
+# A model of model2vec: that of the wheel of wordllama 0.4, see README.md.
+TEXT = " --text_model ./wordllama"
 INPUT_ONLY = " --head_item_features False"
 # A row whose flags begin so has no models but those of the row that is named, which vote.
 VOTE = "the seeds vote of "
@@ -102,6 +104,8 @@ TABLES = {
             "features_vote": (f"{VOTE}features --k 10 --exclude_seen", "features"),
             "masked": (f"--causal False{NO_FEATURES}", "causal"),
             "times": (f"--time_intervals input --request_time{NO_FEATURES}", "causal"),
+            "features_8_epochs": ("--epochs 8", None),
+            "text_8_epochs": (f"--epochs 8 --text_features title genre_mid keyword_name{TEXT}", "features_8_epochs"),
         },
     ),
     "ml-1m-time": (
@@ -114,6 +118,7 @@ TABLES = {
             "causal": ("--item_features keyword_name", "causal_no_features"),
             "causal_no_features": ("--item_features none", None),
             "masked": ("--causal False --item_features keyword_name", "causal"),
+            "text": (f"--item_features keyword_name --text_features keyword_name{TEXT}", "causal"),
         },
     ),
     "lastfm": (
