@@ -9,14 +9,14 @@ from typing import Annotated
 from fastapi import Body, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, StrictInt, StrictStr
+from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr
 
 from bert4rec_hf import LivePipeline
 
 
 MAX_BYTES = 2**20
 Item = Annotated[StrictInt | StrictStr, Body()]
-Time = StrictInt | float | StrictStr | None  # seconds since 1970, or "2022-04-27T15:56:08+09:00"
+Time = StrictInt | StrictFloat | StrictStr | None  # seconds since 1970, or "2022-04-27T15:56:08+09:00"
 K = Annotated[int, Field(ge=1, le=1000), Body()]
 
 

@@ -128,7 +128,8 @@ def train_members(flags: list[str]):
             )
         shared = settings[os.path.join(args.save_dir, "seed1")]
         shared["eval_batch_size"] = shared["per_device_eval_batch_size"]
-        shared = {name: shared[name] for name in ("data_dir", "k", "windows", "exclude_seen", "eval_batch_size")}
+        names = ("data_dir", "k", "windows", "exclude_seen", "request_time", "eval_batch_size")
+        shared = {name: shared[name] for name in names}
         how = {name: value for name, value in {**shared, **vars(voting)}.items() if value != []}
         evaluate_members(["--model_dirs", *members, *as_flags(how), "--save_dir", ensemble])
 
@@ -196,7 +197,8 @@ def load_members(
         names = [f"member {number}" for number in range(1, len(ensemble.members) + 1)]
     interactions = read_interactions(data_args.for_checkpoint(processor))
     if fitted:
-        dataset = encode_evaluation(interactions, processor, split, "validation")
+        request_time = getattr(args, "request_time", False) is True  # of predict it is a moment
+        dataset = encode_evaluation(interactions, processor, split, "validation", request_time=request_time)
         check_k(k, processor, dataset, args.exclude_seen, args.allow_fewer)
         counts, reached = select_members(
             ensemble,
@@ -241,6 +243,7 @@ def evaluate_members(flags: list[str]):
         allow_fewer=args.allow_fewer,
         rivals=args.rivals,
         shuffle_histories=args.shuffle_histories,
+        request_time=args.request_time,
         members={name: ensemble.subset([number]) for number, name in enumerate(names)},
     )
     print(interactions.summary())

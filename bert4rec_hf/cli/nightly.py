@@ -87,6 +87,7 @@ def main(flags: list[str] | None = None):
     # 3. The same users, the same days, both models
     training = arguments[train.ARGUMENTS.index(Bert4RecTrainingArguments)]
     settings = {"k": training.k, "exclude_seen": training.exclude_seen, "num_rounds": 0}
+    settings["request_time"] = training.request_time
     before = evaluate(*load_checkpoint(live), interactions, split, **settings)
     (window,) = compare(before.users, read_users(folder), num_rounds=args.num_rounds)
     metric = f"ndcg@{training.k[0]}"

@@ -101,7 +101,7 @@ class DataArguments:
     keyword_max_length: int | None = field(
         default=None,
         metadata={
-            "help": "Maximum number of values of a feature; all by default, where 512 MB hold those of all items."
+            "help": "Maximum number of values of a feature; by default all, but where a few items alone have many."
         },
     )
     multi_value_separator: str | None = field(

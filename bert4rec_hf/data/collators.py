@@ -50,6 +50,17 @@ def _flatten(rows: list) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]), lengths
 
 
+def _seconds(features: list[dict], length: np.ndarray) -> np.ndarray:
+    """The times of rows of `length` items as one array; those of a row without any are unknown."""
+    rows = [row.get("timestamps") for row in features]
+    rows = [np.zeros(size, dtype=np.int64) if row is None or not len(row) else row for row, size in zip(rows, length)]
+    seconds, sizes = _flatten(rows)
+    if (sizes != length).any():
+        row = int(np.argmax(sizes != length))
+        raise DataError(f"row {row} of a batch has {length[row]} items and {sizes[row]} timestamps.")
+    return seconds
+
+
 def _pad(flat: np.ndarray, start: np.ndarray, length: np.ndarray, padding: int) -> np.ndarray:
     """Pieces of `flat` as the rows of `(num_rows, longest)`, padded on the right."""
     columns = np.arange(length.max(initial=0))
@@ -101,8 +112,7 @@ class DataCollatorForHistories:
         input_ids = _pad(flat, np.cumsum(length) - length, length, self.processor.pad_token_id)
         batch = {"input_ids": input_ids, "attention_mask": (np.arange(input_ids.shape[1]) < length[:, None]) * 1}
         if "timestamps" in features[0]:
-            seconds, _ = _flatten([row["timestamps"] for row in features])
-            seconds = _pad(seconds, np.cumsum(length) - length, length, 0)
+            seconds = _pad(_seconds(features, length), np.cumsum(length) - length, length, 0)
             moment = np.array([[row.get("request_time") or 0] for row in features], dtype=np.int64)
             batch["timestamps"] = np.concatenate([seconds, moment], axis=1)
         if "relevant" in features[0]:
@@ -233,7 +243,7 @@ class DataCollatorForItemMasking:
         input_ids = self._replace(keys, input_ids, hidden)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
         if "timestamps" in features[0]:
-            seconds, _ = _flatten([row["timestamps"] for row in features])
+            seconds = _seconds(features, total)
             share = np.clip(2 * keyed_uniform(keys, 6, stream=0)[:, 5:] - 0.5, 0, 1)
             is_hidden = keyed_uniform(keys, input_ids.shape[1], stream=4) < share
             batch["timestamps"] = np.where(is_hidden, 0, _pad(seconds, first, length, 0))

@@ -27,8 +27,9 @@ from .splits import Split, Window
 
 # How many numbers stand for the values of a feature of numbers.
 NUM_QUANTILES = 32
-# How many value ids a feature may have, of all items or users together: 512 MB.
-MAX_VALUE_IDS = 2**27
+# Places for the value ids of a feature, of all items or users together: at most 512 MB, and where that is more than
+# 16 MB at most 16 for each value, so that a few long lists do not widen the whole table.
+MAX_PLACES, MIN_PLACES, PLACES_OF_A_VALUE = 2**27, 2**22, 16
 
 
 def fit_processor(interactions: Interactions, split: Split, unknown_items: str = "skip") -> Bert4RecProcessor:
@@ -93,7 +94,8 @@ def _fit_feature(
         value_ids = nearest(known, numbers) if known else np.zeros(len(numbers), dtype=np.int32)
     else:
         value_ids, known = _fit_values(values, is_training, name, counts)
-    size = interactions.arguments.keyword_max_length or max(1, MAX_VALUE_IDS // len(owners))
+    places = min(MAX_PLACES, max(MIN_PLACES, PLACES_OF_A_VALUE * int(is_training.sum())))
+    size = interactions.arguments.keyword_max_length or max(1, places // len(owners))
     size = min(size, MAX_FEATURE_VALUES["max_values"])
     rows, num_cut = _rows_of_values(codes, value_ids, owners, size)
     if num_cut:

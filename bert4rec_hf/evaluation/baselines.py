@@ -41,7 +41,7 @@ def popularity(counts: np.ndarray) -> Callable:
     """The items with the greatest `counts` `(vocab_size,)`."""
     scores = by_popularity(counts)
 
-    def recommend(input_ids, k=10, exclude_seen=False, allow_fewer=False, **ignored):
+    def recommend(input_ids, attention_mask=None, k=10, exclude_seen=False, allow_fewer=False, **ignored):
         return rank_items(scores.expand(len(input_ids), -1), input_ids, k, exclude_seen, allow_fewer=allow_fewer)
 
     return recommend
@@ -59,7 +59,7 @@ def own_frequency(counts: np.ndarray, ties_by_popularity: bool = False) -> Calla
         else 1 - torch.arange(len(popularity_scores), dtype=torch.float64) / len(popularity_scores)
     )
 
-    def recommend(input_ids, k=10, exclude_seen=False, allow_fewer=False, **ignored):
+    def recommend(input_ids, attention_mask=None, k=10, exclude_seen=False, allow_fewer=False, **ignored):
         own = popularity_scores.new_zeros(len(input_ids), len(popularity_scores)).scatter_add_(
             1, input_ids, popularity_scores.new_ones(input_ids.shape)
         )

@@ -231,7 +231,7 @@ def batches_of(
 ) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
     """Batches of users with similar history lengths: their row numbers in the data set, and the model inputs."""
     order = np.argsort(history_lengths(dataset), kind="stable")
-    names = ("input_ids", "user_features", "timestamps", "request_time")
+    names = ("input_ids", "user_features", *(("timestamps", "request_time") if processor.reads_times else ()))
     columns = [name for name in names if name in dataset.column_names]
     collator = DataCollatorForHistories(processor)
     rows = dataset.select_columns(columns).select(order).with_format("arrow")
@@ -244,8 +244,8 @@ def batches_of(
 
 def _arrays(column: pa.ChunkedArray) -> np.ndarray | list[np.ndarray]:
     """A column of lists as one array a row, which takes a third of the time that lists do; one of numbers as it is."""
-    if pa.types.is_integer(column.type):
-        return column.to_numpy()
+    if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+        return column.cast(pa.int64()).fill_null(0).to_numpy()
     rows, values = list_values(column)
     ends = np.bincount(rows, minlength=len(column)).cumsum()
     return np.split(values.to_numpy().astype(np.int64, copy=False), ends[:-1])

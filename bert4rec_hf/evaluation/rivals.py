@@ -102,7 +102,7 @@ def _ranker(score: Callable[[np.ndarray, np.ndarray, int], torch.Tensor], popula
     histories, and returns `(num_histories, vocab_size)`; ties by popularity.
     """
 
-    def recommend(input_ids, k=10, exclude_seen=False, allow_fewer=False, **ignored):
+    def recommend(input_ids, attention_mask=None, k=10, exclude_seen=False, allow_fewer=False, **ignored):
         has_item = torch.zeros(len(input_ids), len(popularity), dtype=torch.bool).scatter_(1, input_ids, True)
         has_item[:, :NUM_SPECIAL_TOKENS] = False
         scores = score(*has_item.numpy().nonzero(), len(input_ids)).double() + TIE_BREAK * popularity

@@ -110,7 +110,7 @@ def evaluate(
     Raises:
         `DataError`: if nobody is left to evaluate, if `k` does not fit, or if the model was trained on a target.
     """
-    split = split.of(interactions)
+    split, request_time = split.of(interactions), request_time and processor.reads_times
     log = split.apply(interactions)
     train = log.fitted_rows
     baselines = fit_baselines(interactions, processor, train, recent_days)

@@ -398,6 +398,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
         vocab_size, pad_token_id, mask_token_id, unk_token_id, item_features, user_features, vector_features,
         time_intervals, vocabulary_hash:
             As for [`Bert4RecConfig`]. `user_features` are those of all members; each uses its own, matched by name.
+            `time_intervals` are those of a member that reads times, if there is one.
 
     Raises `StrictDataclassError` for values that do not fit together, and `ValueError` for unknown settings.
     """
@@ -442,8 +443,7 @@ class Bert4RecEnsembleConfig(_CheckpointConfig):
             raise ValueError("members must be one Bert4RecConfig or several.")
         known = {feature["name"]: feature for feature in self.user_features}
         for number, member in enumerate(self.members):
-            same = ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "time_intervals")
-            for name in (*same, "exclude_seen_in_loss"):
+            for name in ("vocab_size", "pad_token_id", "mask_token_id", "unk_token_id", "exclude_seen_in_loss"):
                 if getattr(member, name) != getattr(self, name):
                     raise ValueError(
                         f"member {number} has {name} {getattr(member, name)}, the ensemble {getattr(self, name)}."

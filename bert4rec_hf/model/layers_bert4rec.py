@@ -170,7 +170,8 @@ def _mean_of_values(bag: nn.EmbeddingBag, ids: torch.Tensor) -> torch.Tensor:
     if ids.shape[1] <= 32 or torch.compiler.is_compiling():
         return bag(ids)
     is_value = ids > 0  # a wide table is mostly padding
-    return bag(ids[is_value], is_value.sum(1).cumsum(0) - is_value.sum(1))
+    counts = is_value.sum(1, dtype=torch.int32)
+    return bag(ids[is_value], counts.cumsum(0, dtype=ids.dtype) - counts)
 
 
 def _version(tensor: torch.Tensor) -> int:

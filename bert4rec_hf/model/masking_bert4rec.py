@@ -12,7 +12,7 @@ from .configuration_bert4rec import Bert4RecConfig
 
 # No KV cache; the name of the argument depends on the transformers version.
 NO_CACHE = {"cache" if "cache" in inspect.signature(create_causal_mask).parameters else "past_key_values": None}
-# Buckets of the time between two moments: 0 where it is unknown, then 35% wider each, up to 5 years.
+# Buckets of the time between two moments: 0 where it is unknown, then 35% wider each; the last begins at 4 years.
 NUM_TIME_BUCKETS = 64
 
 
@@ -112,7 +112,7 @@ class Bert4RecTimeBias(nn.Embedding):
             )
         keys = previous(timestamps) if self.config.is_causal else timestamps  # a causal input is the event before
         queries = timestamps if positions is None else timestamps.gather(1, positions)
-        bias = super().forward(time_buckets(queries[:, :, None], keys[:, None])).permute(0, 3, 1, 2)
+        bias = super().forward(time_buckets(queries[:, :, None], keys[:, None])).permute(0, 3, 1, 2).contiguous()
         if mask is None and self.config.is_causal:
             mask = torch.ones(bias.shape[2:], dtype=torch.bool, device=bias.device).tril()
         if mask is None:

@@ -228,6 +228,12 @@ class Bert4RecModel(Bert4RecPreTrainedModel):
             inputs = input_ids if inputs_embeds is None else inputs_embeds
             timestamps = torch.zeros(inputs.shape[:2], dtype=torch.long, device=inputs.device)
         else:
+            shapes = [(batch_size, sequence_length), (batch_size, sequence_length + 1)]
+            if tuple(timestamps.shape) not in shapes or timestamps.is_floating_point():
+                raise ValueError(
+                    f"timestamps has shape {tuple(timestamps.shape)} and type {timestamps.dtype}; it must be integers "
+                    f"of shape {shapes[0]} or {shapes[1]}."
+                )
             if timestamps.shape[1] > sequence_length:
                 timestamps = timestamps[:, 1:] if self.config.is_causal else timestamps[:, :-1]
             if attention_mask is not None and attention_mask.dim() == 2:

@@ -115,12 +115,15 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         config = Bert4RecEnsembleConfig.from_dict(config)
         return self._of([self.members[number] for number in numbers], config)
 
-    def features_of(self, member: Bert4RecForMaskedLM, user_features: torch.Tensor | None) -> torch.Tensor | None:
-        """The columns of `user_features` that a member uses."""
-        if user_features is None:
-            return None
-        names = [feature["name"] for feature in member.config.user_features]
-        return user_features[:, feature_columns(self.config.user_features, names)]
+    def inputs_of(
+        self, member: Bert4RecForMaskedLM, user_features: torch.Tensor | None, timestamps: torch.Tensor | None
+    ) -> dict[str, torch.Tensor | None]:
+        """The columns of `user_features` that a member uses, and `timestamps`, if it reads them."""
+        if user_features is not None:
+            names = [feature["name"] for feature in member.config.user_features]
+            user_features = user_features[:, feature_columns(self.config.user_features, names)]
+        timestamps = None if member.config.time_intervals == "none" else timestamps
+        return {"user_features": user_features, "timestamps": timestamps}
 
     def pieces(self, *states: torch.Tensor, scores_at_once: int = 250_000) -> Iterator[tuple[torch.Tensor, ...]]:
         """The states in chunks of rows, so that a vote needs little memory besides its result."""
@@ -186,10 +189,9 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
                     input_ids,
                     attention_mask,
                     position_ids,
-                    self.features_of(member, user_features),
                     labels=labels,
                     target_positions=target_positions,
-                    timestamps=timestamps,
+                    **self.inputs_of(member, user_features, timestamps),
                     **kwargs,
                 ).loss
                 for member in self.members
@@ -227,7 +229,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
     ) -> list[tuple[torch.Tensor, ...]]:
         """[`~Bert4RecForMaskedLM.next_item_states`] of each member."""
         return [
-            member.next_item_states(input_ids, attention_mask, self.features_of(member, user_features), timestamps)
+            member.next_item_states(input_ids, attention_mask, **self.inputs_of(member, user_features, timestamps))
             for member in self.members
         ]
 
@@ -259,7 +261,7 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         if self.config.voting != "probability":  # other votes are no sums of parts
             return None
         repeated = [
-            member.repeated_probabilities(input_ids, item_ids, self.features_of(member, user_features), timestamps)
+            member.repeated_probabilities(input_ids, item_ids, **self.inputs_of(member, user_features, timestamps))
             for member in self.members
         ]
         if all(part is None for part in repeated):
@@ -284,9 +286,8 @@ class Bert4RecEnsembleForMaskedLM(RecommendationMixin, Bert4RecPreTrainedModel):
         """
         states = []
         for member in self.members:
-            features = self.features_of(member, user_features)
-            inputs = {"user_features": features, "timestamps": timestamps, "output_positions": positions}
-            state = member.model(input_ids, attention_mask, position_ids, **inputs)[0]
+            inputs = self.inputs_of(member, user_features, timestamps)
+            state = member.model(input_ids, attention_mask, position_ids, output_positions=positions, **inputs)[0]
             history = member.histories_at(input_ids, attention_mask, positions, places)
             state = state.flatten(0, 1)
             states.append((state if places is None else state[places], *history))

@@ -161,8 +161,8 @@ class ItemRecommendationPipeline(ReplacingPushMixin, Pipeline):
         names = {"history", "profile", "candidates", "exclude", "times", "request_time"}
         if not isinstance(user, dict) or "history" not in user or set(user) - names:
             raise ValueError(
-                "a user is {'history': [...], 'profile': {...}}, perhaps with 'candidates' and 'exclude', not "
-                f"{user!r:.200}."
+                "a user is {'history': [...], 'profile': {...}}, perhaps with 'candidates', 'exclude', 'times' and "
+                f"'request_time', not {user!r:.200}."
             )
         if not isinstance(user["history"], (list, tuple, np.ndarray)):
             raise ValueError(f"a history is a list of item ids, not {user['history']!r}.")

@@ -254,7 +254,10 @@ class Bert4RecProcessor(ProcessorMixin):
 
     def _encode_times(self, histories: list, times, request_times, longest: int) -> list[list[int]]:
         times, request_times = _as_list(times), _as_list(request_times)
-        times = [None] * len(histories) if times is None else [_as_list(row) for row in times]
+        times = [None] * len(histories) if times is None else times
+        if not _is_list(times):
+            raise ValueError(f"times is a list of the times of each history, not {times!r:.200}.")
+        times = [_as_list(row) for row in times]
         if not _is_list(request_times):
             request_times = [request_times] * len(histories)
         if not len(times) == len(request_times) == len(histories):

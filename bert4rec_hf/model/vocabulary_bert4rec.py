@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import chain, pairwise
 
@@ -45,17 +45,21 @@ def to_seconds(time) -> int:
     Raises:
         `ValueError`: for what is no time.
     """
-    if time is None or time != time:  # NaN, NaT
-        return 0
     try:
+        if time is None or str(time) in ("nan", "NaT", "<NA>"):
+            return 0
         if isinstance(time, np.datetime64):
             time = time.astype("datetime64[us]").item()
         if isinstance(time, str):
-            time = datetime.fromisoformat(time)
+            time = float(time) if re.fullmatch(r"[0-9]{9,10}(\.[0-9]*)?", time) else datetime.fromisoformat(time)
+        if isinstance(time, date) and not isinstance(time, datetime):
+            time = datetime(time.year, time.month, time.day)
         if isinstance(time, datetime):
             time = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-        if not isinstance(time, bool) and time < 10**11:  # beyond are milliseconds, and dates written as numbers
-            return max(int(time), 0)
+        # Beyond are milliseconds and dates written as numbers, which are also between
+        elif isinstance(time, bool) or not time < 10**11 or 19_000_101 <= time < 21_010_000:
+            raise ValueError
+        return max(int(time), 0)
     except (TypeError, ValueError, OverflowError):
         pass
     raise ValueError(
@@ -371,6 +375,8 @@ def merge_checkpoints(processors: dict) -> dict:
                 data[rule] = list(dict.fromkeys(known + value))
             elif known == "none":
                 data[rule] = value
+            elif rule == "time_intervals":  # not how the log is read: each member has its own
+                continue
             elif value not in (known, "none") and not rule.startswith("keyword_"):  # its own item features
                 raise ValueError(f"{name} read its data with {rule} {value}, the members before it with {known}.")
     for kind, known in features.items():

@@ -167,7 +167,7 @@ class ExportedModel(RecommendationMixin):
             moments = input_ids.new_zeros(len(input_ids), input_ids.shape[1] + 1)
             if timestamps is not None:
                 moments = torch.cat([timestamps[:, :-1].gather(1, order), timestamps[:, -1:]], dim=1)
-            inputs["timestamps"] = moments.numpy()
+            inputs["timestamps"] = moments.long().numpy()
         scores = torch.from_numpy(self.run(inputs)["scores"])
         if scores.shape[1] != self.config.vocab_size:
             raise ValueError("the graph returns lists, not all scores; export it without --k.")

@@ -26,8 +26,8 @@ class Teacher:
         num_items (`int`, *optional*, defaults to 100): number of most likely items per label.
 
     Raises:
-        `DataError`: if it does not fit the student: other items, another split, a user feature that the student
-        lacks, or fewer positions.
+        `DataError`: if it does not fit the student: other items, another split, a user feature or times that the
+        student lacks, or fewer positions.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class Teacher:
                 f"the teacher needs the user features {', '.join(processor.user_feature_names)}; train the student "
                 "with them too."
             )
+        if processor.reads_times and not student_processor.reads_times:
+            raise DataError("the teacher reads times; train the student with --time_intervals too.")
         if model.config.max_position_embeddings < max_length:
             raise DataError(
                 f"the teacher takes at most {model.config.max_position_embeddings} positions, the student's rows have "

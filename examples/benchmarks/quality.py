@@ -199,7 +199,7 @@ class Runs:
 
     def keep(self, row: str, seed: int):
         """Keeps the users' figures, without their ids, with what the run was and took."""
-        if not self.is_here(row, seed):
+        if not self.is_here(row, seed) or self.kept(row, seed).exists():
             return
         folder, flags = self.folder(row, seed), flags_of(self.table, row)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -211,13 +211,17 @@ class Runs:
             "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores",
             "python": platform.python_version(),
         }
-        users = self.users(row, seed)
-        columns = {"window": pa.array([name for name, of in users.items() for _ in of]).dictionary_encode()}
-        values = np.concatenate([*users.values()]).astype(np.float32)
-        columns |= dict(zip(metrics_of(self.table), values.T))
+        tables = []
+        for recommender in (MODEL, *(RULES if "--windows" in flags else ())):
+            users = self.users(row, seed, recommender)
+            columns = {"window": [name for name, of in users.items() for _ in of]}
+            columns["recommender"] = [recommender] * len(columns["window"])
+            values = np.concatenate([*users.values()]).astype(np.float32)
+            tables.append(pa.table(columns | dict(zip(metrics_of(self.table), values.T))))
         file = self.kept(row, seed)
         file.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(columns).replace_schema_metadata({"run": json.dumps(run)}), file, compression="zstd")
+        table = pa.concat_tables(tables).replace_schema_metadata({"run": json.dumps(run)})
+        pq.write_table(table, file, compression="zstd")
 
     def run(self, row: str, seed: int) -> dict:
         """What a finished run was and took."""
@@ -234,14 +238,14 @@ class Runs:
         metrics, folder = metrics_of(self.table), self.folder(row, seed)
         if self.is_here(row, seed):
             columns = ["recommender", "window", "user", *metrics]
-            users = pq.read_table(folder / "evaluation_users.parquet", columns=columns)
-            users = users.filter(pc.equal(pc.cast(users["recommender"], "string"), recommender)).sort_by("user")
+            users = pq.read_table(folder / "evaluation_users.parquet", columns=columns).sort_by("user")
             if only is not None:
                 users = users.filter(pc.is_in(pc.cast(users["user"], "string"), pc.cast(only, "string")))
-        elif recommender == MODEL and only is None:
+        elif only is None:
             users = pq.read_table(self.kept(row, seed))
         else:
-            raise DataError(f"{folder} is needed: what is kept of it are all users, and those of the model alone.")
+            raise DataError(f"{folder} is needed: what is kept of it is without the users' ids.")
+        users = users.filter(pc.equal(pc.cast(users["recommender"], "string"), recommender))
         names = np.array(pc.cast(users["window"], "string").to_pylist())
         values = np.stack([users[metric].to_numpy() for metric in metrics], axis=1).astype(np.float64)
         return {str(name): values[names == name] for name in np.unique(names)}
@@ -265,6 +269,8 @@ def train(flags: str, data_dir: str, seed: int, folder: Path):
     if flags.startswith(VOTE):
         row, *rest = flags.removeprefix(VOTE).split()
         voters = sorted(folder.parent.glob(f"{row}-[0-9]*/evaluation.json"))
+        if not voters:
+            raise DataError(f"{folder}: there is no {row}-SEED beside it to vote; what is kept of a run is no model.")
         command = ["ensemble.py", "evaluate", "--model_dirs", *(str(file.parent) for file in voters)]
         command += [*rest, "--data_dir", data_dir, "--save_dir", str(folder)]
     else:
@@ -332,7 +338,8 @@ def summarize(runs: Runs, row: str, seeds: list[int], data_dir: str) -> dict | N
         leads = []
         for seed, ours in values.items():
             their_seed = runs_of(table, other, [seed])[0]
-            if runs.finished(other, their_seed):
+            is_enough = runs.is_here if only is not None else runs.finished
+            if is_enough(row, seed) and is_enough(other, their_seed):
                 ours = ours if only is None else runs.users(row, seed, only=only)
                 theirs = runs.users(other, their_seed, recommender, only)
                 leads.append({window: ours[window] - theirs[window] for window in windows})

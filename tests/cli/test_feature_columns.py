@@ -14,6 +14,7 @@ from helpers import SMALL, run
 from torch.testing import assert_close
 
 from bert4rec_hf import load_checkpoint
+from bert4rec_hf.training.checkpoints import write_manifest
 
 
 FLAGS = [*SMALL, "--number_features", "age", "--vector_features", "picture", "--user_features", "sex", "age", "likes"]
@@ -125,6 +126,22 @@ def test_it_grows_by_new_items_with_their_vectors(trained, data_dir, tmp_path, m
     assert_close(scores[1][:, 3:num_before].log_softmax(-1), scores[0][:, 3:].log_softmax(-1), atol=1e-4, rtol=0)
 
 
+def test_a_run_of_a_version_without_times_goes_on(data_dir, tmp_path, monkeypatch, capsys):
+    flags = ["--data_dir", data_dir, "--save_dir", tmp_path / "run", *SMALL, "--epochs", "1"]
+    run(monkeypatch, "train", *flags)
+    for file in tmp_path.glob("run/**/processor_config.json"):
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        del settings["data"]["time_intervals"]
+        file.write_text(json.dumps(settings), encoding="utf-8")
+    for file in tmp_path.glob("run/**/manifest.json"):
+        file.unlink()
+        write_manifest(str(file.parent))
+    run(monkeypatch, "train", *flags, "--resume")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "train", *flags, "--resume", "--time_intervals", "input")
+    assert "was trained with time_intervals none, not input; choose another --save_dir." in capsys.readouterr().err
+
+
 def test_a_model_cannot_begin_to_read_times_later(trained, data_dir, tmp_path, monkeypatch, capsys):
     flags = ["--data_dir", data_dir, "--save_dir", tmp_path / "other", "--init_from", trained]
     with pytest.raises(SystemExit, match="2"):
@@ -137,7 +154,9 @@ def test_two_vote(trained, data_dir, tmp_path, monkeypatch):
     flags = ["--data_dir", data_dir, "--save_dir", tmp_path / "other", *FLAGS, "--seed", "2", "--user_features", "age"]
     run(monkeypatch, "train", *flags)
     members = ["--model_dirs", trained, tmp_path / "other"]
-    run(monkeypatch, "ensemble", "evaluate", *members, "--data_dir", data_dir, "--save_dir", tmp_path / "vote")
+    flags = ["--data_dir", data_dir, "--save_dir", tmp_path / "vote", "--request_time"]
+    run(monkeypatch, "ensemble", "evaluate", *members, *flags)
+    assert json.loads((tmp_path / "vote" / "evaluation.json").read_text(encoding="utf-8"))[0]["request_time"] is True
     model, processor = load_checkpoint(str(tmp_path / "vote"))
     inputs = processor([[]], [{"age": 5, "likes": ["동화", "노래"]}])
     assert inputs["user_features"].shape == (1, 4)

@@ -84,8 +84,8 @@ def test_all_keywords_are_kept_where_memory_allows(monkeypatch):
         "keyword_name": [f"k{n}" for n in range(51)],
         "keyword_value": [5] * 51,
     }
-    for limit, kept in ((encoding.MAX_VALUE_IDS, 50), (60, 30)):  # of two items
-        monkeypatch.setattr(encoding, "MAX_VALUE_IDS", limit)
+    for name, limit, kept in (("MAX_PLACES", 2**27, 50), ("MIN_PLACES", 0, 50), ("MAX_PLACES", 60, 30)):  # two items
+        monkeypatch.setattr(encoding, name, limit)
         interactions, split = make([(1, "a"), (1, "b")], keywords=keywords, item_features=["keyword_name"])
         (feature,) = fit_processor(interactions, split).vocabulary["item_features"]
         assert feature["max_values"] == kept

@@ -4,13 +4,22 @@
 import datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import KINDS, make_collator, make_model, make_processor, model_of
 from huggingface_hub.errors import StrictDataclassError
 from torch.testing import assert_close
 
-from bert4rec_hf import Bert4RecConfig, Bert4RecProcessor, DataCollatorForHistories, ItemRecommendationPipeline
+from bert4rec_hf import (
+    Bert4RecConfig,
+    Bert4RecEnsembleForMaskedLM,
+    Bert4RecProcessor,
+    DataCollatorForHistories,
+    DataError,
+    ItemRecommendationPipeline,
+    RankingEvaluator,
+)
 from bert4rec_hf.model.masking_bert4rec import NUM_TIME_BUCKETS, time_buckets
 from bert4rec_hf.model.vocabulary_bert4rec import to_seconds
 from bert4rec_hf.training.distillation import Teacher
@@ -184,6 +193,7 @@ def test_the_pipeline_takes_times_of_any_kind(processor):
     for user, message in (
         ({"history": ["i1"], "times": [1, 2]}, "1 events and 2 times"),
         ({"history": ["i1"], "times": 5}, "times is a list"),
+        ({"history": ["i1"], "time": 5}, "perhaps with 'candidates', 'exclude', 'times' and 'request_time'"),
         ({"history": ["i1"], "request_time": 20220427155608}, "20220427155608 is no time: give seconds since 1970"),
         ({"history": ["i1"], "request_time": "noon"}, "'noon' is no time"),
     ):
@@ -197,9 +207,12 @@ def test_seconds_of_all_that_is_a_time():
     for time in (moment, np.datetime64(moment), "2022-04-27T15:56:08.5", "2022-04-27 15:56:08Z", 1651074968.5):
         assert to_seconds(time) == 1651074968
     assert to_seconds(moment.replace(tzinfo=seoul)) == to_seconds("2022-04-28T00:56:08+18:00") == 1651074968 - 9 * 3600
-    missing = (None, float("nan"), np.datetime64("NaT"), -5, datetime.datetime(1960, 1, 1))
-    assert [*map(to_seconds, missing)] == [0] * 5
-    for time in (True, "", [], {}, 10**12, float("inf"), "2022-04-27T25:00"):
+    assert to_seconds("1651074968") == to_seconds("1651074968.5") == 1651074968
+    assert to_seconds(datetime.date(2022, 4, 27)) == to_seconds("2022-04-27") == to_seconds("20220427") == 1651017600
+    missing = (None, float("nan"), np.datetime64("NaT"), pd.NA, pd.NaT, -5, datetime.datetime(1960, 1, 1))
+    assert [*map(to_seconds, missing)] == [0] * 7
+    dates_as_numbers = (20220427, 202204271556, 20220427155608)
+    for time in (True, "", [], {}, 10**12, float("inf"), "2022-04-27T25:00", np.array([1, 2]), *dates_as_numbers):
         with pytest.raises(ValueError, match="is no time: give seconds since 1970"):
             to_seconds(time)
 
@@ -246,3 +259,52 @@ def test_a_bias_needs_an_attention_that_takes_it():
     model = make_model(processor, attn_implementation="flex_attention").eval()
     with pytest.raises(ValueError, match="'attention' needs attn_implementation eager or sdpa, not flex_attention"):
         model.model.time_bias(None, torch.zeros(1, 2, dtype=torch.long))
+
+
+def test_members_with_and_without_times_vote():
+    vocabulary = make_processor().vocabulary
+    kinds = ("none", "input", "attention")
+    processors = {kind: Bert4RecProcessor(vocabulary, data={"time_intervals": kind}) for kind in kinds}
+    members = [model_of(processor, "masked") for processor in processors.values()]
+    for order in ((0, 1, 2), (2, 0, 1)):
+        merged = Bert4RecProcessor.merge({kinds[n]: processors[kinds[n]] for n in order})
+        assert merged.reads_times
+        ensemble = Bert4RecEnsembleForMaskedLM.from_members([members[n] for n in order], merged)
+        inputs = merged([["i1", "i2"]], times=[[NOON, NOON + 9]], request_times=[NOON + 99])
+        without = {name: inputs[name] for name in ("input_ids", "attention_mask", "user_features")}
+        votes = [member.score(**(without if n == 0 else inputs)).exp() for n, member in enumerate(members)]
+        assert_close(ensemble.score(**inputs).exp(), torch.stack(votes).mean(0), atol=1e-5, rtol=0)
+    student = processors["none"]
+    with pytest.raises(DataError, match="the teacher reads times; train the student with --time_intervals too"):
+        Teacher(members[1], processors["input"], student, 16)
+    batch = make_collator(processors["input"], mlm=True)([{"input_ids": [3, 4, 5], "timestamps": [NOON] * 3}])
+    assert len(Teacher(members[0], student, processors["input"], 16).distribution(batch)[0])
+
+
+def test_rows_whose_times_are_missing_or_do_not_fit():
+    processor = Bert4RecProcessor(make_processor().vocabulary, data={"time_intervals": "input"})
+    rows = [{"input_ids": [3, 4, 5], "timestamps": None}, {"input_ids": [6, 7], "timestamps": [NOON, NOON + 9]}]
+    rows.append({"input_ids": [8], "timestamps": [], "request_time": None})
+    batch = DataCollatorForHistories(processor)(rows)
+    assert batch["timestamps"].tolist() == [[0] * 4, [NOON, NOON + 9, 0, 0], [0] * 4]
+    assert make_collator(processor)(rows)["timestamps"][[0, 2]].sum() == 0
+    rows[0]["timestamps"] = [NOON] * 4
+    for collator in (DataCollatorForHistories(processor), make_collator(processor)):
+        with pytest.raises(DataError, match="row 0 of a batch has 3 items and 4 timestamps"):
+            collator(rows)
+
+
+def test_a_model_without_times_is_ranked_on_rows_that_have_them():
+    plain = make_processor()
+    same = {"input_ids": [3, 4], "timestamps": [NOON, NOON], "user_features": [0, 0], "relevant": [5]}
+    rows = [{**same, "request_time": moment} for moment in (None, NOON)]
+    model, timed = model_of(plain, "masked"), Bert4RecProcessor(plain.vocabulary, data={"time_intervals": "input"})
+    assert len(RankingEvaluator(rows, plain, k=(5,)).rank(model)) == 2
+    lists = RankingEvaluator(rows, timed, k=(5,)).rank(model_of(timed, "masked"))
+    assert len(lists) == 2 and not (lists[0] == lists[1]).all()
+
+
+@pytest.mark.parametrize("change", [lambda t: t[:, :1], lambda t: t[:1], lambda t: t.float(), lambda t: t[0]])
+def test_forward_refuses_timestamps_that_would_be_broadcast(processor, inputs, change):
+    with pytest.raises(ValueError, match="timestamps has shape .* it must be integers of shape"):
+        model_of(processor, "masked")(**(inputs | {"timestamps": change(inputs["timestamps"])}))
