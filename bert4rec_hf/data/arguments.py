@@ -110,8 +110,8 @@ class DataArguments:
     time_intervals: Literal["none", "input", "attention"] = field(
         default="none",
         metadata={
-            "help": "Learn from the time between events, and from the moment to recommend for: at the input, and in "
-            "the attention too, which is slower."
+            "help": "Learn from the time between events, and from the moment to recommend for: at the input, or in "
+            "the attention too."
         },
     )
     delimiter: str = field(default=",", metadata={"help": "Delimiter of CSV files."})

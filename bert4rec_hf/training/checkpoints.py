@@ -152,17 +152,15 @@ def check_save_dir(
         )
     if processor is not None:
         before = load_processor(checkpoint)
-        # Of an earlier version, which did not read times
-        then, now = ({"time_intervals": "none", **(of.data or {})} for of in (before, processor))
-        for name in {**then, **now}:
-            if then.get(name) != now.get(name):
-                raise DataError(
-                    f"{checkpoint} was trained with {name} {then.get(name)}, not {now.get(name)}; choose another "
-                    "--save_dir."
-                )
         for name in ("vocabulary", "split"):
             if getattr(before, name) != getattr(processor, name):
                 raise DataError(f"{checkpoint} was trained with another {name}; choose another --save_dir.")
+        # An earlier version did not read times
+        then, now = ({"time_intervals": "none", **(of.data or {})} for of in (before, processor))
+        for name in {**then, **now}:
+            if then.get(name) != now.get(name):
+                what = f"{name} {then.get(name)}, not {now.get(name)}"
+                raise DataError(f"{checkpoint} was trained with {what}; choose another --save_dir.")
     if config is not None:
         before, now = Bert4RecConfig.from_pretrained(checkpoint).to_dict(), config.to_dict()
         for name in Bert4RecConfig.__annotations__:

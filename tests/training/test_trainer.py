@@ -316,6 +316,10 @@ def test_resuming_with_other_data_is_refused(fitted, processor, tmp_path):
     other.split = vars(Split("none"))
     with pytest.raises(DataError, match="with another split"):
         check_save_dir(str(tmp_path), True, other)
+    other = copy.copy(fitted[0])
+    other.data = {**other.data, "min_events": 7}
+    with pytest.raises(DataError, match="was trained with min_events 0, not 7"):
+        check_save_dir(str(tmp_path), True, other)
     config.hidden_size = 32
     with pytest.raises(DataError, match="has hidden_size 16, not 32"):
         check_save_dir(str(tmp_path), True, fitted[0], config)
