@@ -12,7 +12,8 @@ scored by the same rules. The minutes are of one core: processor time of all thr
 rows in the folder for the other two. These run in a virtual environment of their own, with torch==2.13.0 and
 "rectools[torch]==0.19.0", and with the settings that github.com/blondered/transformer_benchmark found best on
 MovieLens-1M: 64 wide, 2 layers, 1 head, dropout 0.1, the last 200 items, 256 negatives, Adam with a rate of 1e-3.
-Ranking is not counted as training. `draw` scores what is there; it writes curves.json too (--output_file).
+Ranking is not counted as training. `draw` scores what is there, and writes the curves to --output_file, where those of
+systems that are not in the folder stay.
 """
 
 import argparse
@@ -153,19 +154,21 @@ def draw(args: argparse.Namespace):
     from bert4rec_hf.metrics.ranking.ranking import ranking_scores
 
     targets = [[target] for target in json.loads((args.save_dir / "rows.json").read_text())["targets"]]
+    is_there = args.output_file and args.output_file.exists()
+    curves = json.loads(args.output_file.read_text(encoding="utf-8")) if is_there else {}
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes, curves = figure.subplots(), {}
+    axes = figure.subplots()
     print(f"| system | minutes of one core | NDCG@{K} then | the most | minutes to {LEVEL:.3f} |")
     print("|---|---:|---:|---:|---:|")
     for system, label in {"ours": "bert4rec_hf", **PEERS}.items():
         file = args.save_dir / f"{system}.json"
-        if not file.exists():
+        if file.exists():
+            curves[label] = json.loads(file.read_text())
+            if system in PEERS:
+                scores = [ranking_scores(np.array(ranked), targets, [K]) for ranked in curves[label].pop("lists")]
+                curves[label]["ndcg"] = [float(of_users[f"ndcg@{K}"].mean()) for of_users in scores]
+        if (curve := curves.get(label)) is None:
             continue
-        curve = json.loads(file.read_text())
-        if system in PEERS:
-            scores = [ranking_scores(np.array(ranked), targets, [K]) for ranked in curve.pop("lists")]
-            curve["ndcg"] = [float(of_users[f"ndcg@{K}"].mean()) for of_users in scores]
-        curves[label] = curve
         ndcg, minutes = np.array(curve["ndcg"]), np.array(curve["minutes"])
         reached = f"{minutes[np.argmax(ndcg >= LEVEL)]:.1f}" if ndcg.max() >= LEVEL else "not reached"
         print(f"| {label} | {minutes[-1]:.1f} | {ndcg[-1]:.4f} | {ndcg.max():.4f} | {reached} |")
