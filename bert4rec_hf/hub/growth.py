@@ -122,7 +122,7 @@ def load_and_grow(
         )
         if before != now:
             raise DataError(f"{model_dir} was trained with {kind} {before}, not {now}; leave --{kind} out.")
-    before, now = (owner.config_kwargs()["time_intervals"] for owner in (processor, fitted))
+    before, now = processor.time_intervals, fitted.time_intervals
     if before != now:
         raise DataError(f"{model_dir} was trained with time_intervals {before}, not {now}; leave it out.")
     catalogue = fitted.catalogue()

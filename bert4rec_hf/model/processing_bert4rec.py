@@ -144,8 +144,13 @@ class Bert4RecProcessor(ProcessorMixin):
 
     @property
     def reads_times(self) -> bool:
-        """Whether the model reads when events were: `time_intervals` of `data`."""
-        return (self.data or {}).get("time_intervals", "none") != "none"
+        """Whether the model reads when events were."""
+        return self.time_intervals != "none"
+
+    @property
+    def time_intervals(self) -> str:
+        """The model's `time_intervals`, which `data` holds."""
+        return (self.data or {}).get("time_intervals", "none")
 
     @cached_property
     def _token_ids(self) -> dict:
@@ -264,10 +269,8 @@ class Bert4RecProcessor(ProcessorMixin):
             raise ValueError(
                 f"there are {len(histories)} histories, the times of {len(times)} and {len(request_times)} moments."
             )
-        rows = []
-        for history, row, request_time in zip(histories, times, request_times):
-            is_kept = [self.unknown_items == "unk" or item in self._token_ids for item in history]
-            rows.append(moments_of(row, is_kept, request_time))
+        users = zip(histories, times, request_times)
+        rows = [moments_of(history, self._token_ids, self.unknown_items, *moments) for history, *moments in users]
         return [[0] * (longest + 1 - len(row)) + row for row in rows]
 
     def decode(self, item_ids: ArrayLike) -> list:
@@ -304,7 +307,7 @@ class Bert4RecProcessor(ProcessorMixin):
             "vector_features": [
                 {"name": f["name"], "size": f["size"]} for f in self.vocabulary.get("vector_features", [])
             ],
-            "time_intervals": (self.data or {}).get("time_intervals", "none"),
+            "time_intervals": self.time_intervals,
             "vocabulary_hash": self.vocabulary_hash,
         }
 

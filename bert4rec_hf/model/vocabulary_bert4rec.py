@@ -67,18 +67,21 @@ def to_seconds(time) -> int:
     )
 
 
-def moments_of(times: Iterable | None, is_kept: list[bool], request_time=None) -> list[int]:
+def moments_of(
+    history: list, token_ids: dict, unknown_items: str, times: Iterable | None = None, request_time=None
+) -> list[int]:
     """
-    When the events of a history that `is_kept` names were, and last the moment to recommend for, in seconds, 0 where
-    unknown.
+    When the events of a history were, without those that its encoding by `token_ids` skips, and last the moment to
+    recommend for, in seconds, 0 where unknown.
 
     Raises:
         `ValueError`: for what is no time, or if there is not one for each event.
     """
-    times = [None] * len(is_kept) if times is None else list(times)
-    if len(times) != len(is_kept):
-        raise ValueError(f"a history has {len(is_kept)} events and {len(times)} times.")
-    return [*(to_seconds(time) for time, kept in zip(times, is_kept) if kept), to_seconds(request_time)]
+    times = [None] * len(history) if times is None else list(times)
+    if len(times) != len(history):
+        raise ValueError(f"a history has {len(history)} events and {len(times)} times.")
+    kept = (time for item, time in zip(history, times) if unknown_items == "unk" or item in token_ids)
+    return [*map(to_seconds, kept), to_seconds(request_time)]
 
 
 def ids_by_value(values: list[str]) -> dict[str, int]:

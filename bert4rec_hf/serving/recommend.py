@@ -183,8 +183,8 @@ class Recommender:
         if self.reads_times:
             inputs["timestamps"] = np.zeros((len(users), input_ids.shape[1] + 1), dtype=np.int64)
             for row, user in zip(inputs["timestamps"], users):
-                is_kept = [self.unknown_items == "unk" or item in self.token_ids for item in user["history"]]
-                moments = moments_of(user.get("times"), is_kept, user.get("request_time"))
+                times = user.get("times"), user.get("request_time")
+                moments = moments_of(user["history"], self.token_ids, self.unknown_items, *times)
                 row[len(row) - len(moments) :] = moments
         return inputs
 
