@@ -189,6 +189,7 @@ def load_members(
     split: Split,
     k: list[int],
     args: ListArguments,
+    request_time: bool = False,
 ):
     """The ensemble, its processor, the log, and the names of the members; weights are fitted for the first of `k`."""
     fitted = voting.weights == ["fitted"]
@@ -197,7 +198,6 @@ def load_members(
         names = [f"member {number}" for number in range(1, len(ensemble.members) + 1)]
     interactions = read_interactions(data_args.for_checkpoint(processor))
     if fitted:
-        request_time = getattr(args, "request_time", False) is True  # of predict it is a moment
         dataset = encode_evaluation(interactions, processor, split, "validation", request_time=request_time)
         check_k(k, processor, dataset, args.exclude_seen, args.allow_fewer)
         counts, reached = select_members(
@@ -228,7 +228,8 @@ def evaluate_members(flags: list[str]):
         check_save_dir(saving.save_dir, resume=False)
     if split.split == "none":
         raise DataError("all rows train, none are left to evaluate; give --split.")
-    ensemble, processor, interactions, names = load_members(models.model_dirs, voting, data_args, split, args.k, args)
+    settings = (voting, data_args, split, args.k, args, args.request_time)
+    ensemble, processor, interactions, names = load_members(models.model_dirs, *settings)
     evaluation = evaluate(
         ensemble,
         processor,
